@@ -1,0 +1,9 @@
+#pragma once
+
+/* Time. Waits and leases use the monotonic clock; the wall clock is for people and deadlines on the wire. */
+
+#include <stdint.h>
+
+int64_t clock_monotonic_ms(void);
+int64_t clock_monotonic_us(void);
+int64_t clock_wall_ms(void); /* since 1970 */
