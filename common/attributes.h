@@ -3,7 +3,7 @@
 /* The compiler attributes that the code relies on, under readable names. */
 
 #define MUST_USE __attribute__((warn_unused_result))
-#define PRINTF_LIKE(format, first) __attribute__((format(printf, format, first)))
+#define PRINTF_LIKE(text, first) __attribute__((format(printf, text, first)))
 
 /* Runs `function` on the variable's address when it goes out of scope. */
 #define CLEANUP(function) __attribute__((cleanup(function)))
