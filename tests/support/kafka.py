@@ -1,0 +1,115 @@
+"""A real Apache Kafka broker, and what tests put into and read from its topics."""
+
+import os
+import subprocess
+import tempfile
+import uuid
+from pathlib import Path
+
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from support.waiting import wait_until
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "kafka"
+
+
+class Kafka:
+    """One broker of scripts/kafka on a free port, in a directory of its own; KSER_KAFKA_VERSION chooses the version."""
+
+    def __init__(self):
+        self.directory = Path(tempfile.mkdtemp(prefix="kser-kafka-"))
+        self.version = os.environ.get("KSER_KAFKA_VERSION", "3.9.1")
+        self.producer = None
+
+    def script(self, command, *arguments):
+        done = subprocess.run([SCRIPT, command, "--dir", self.directory, *arguments], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def start(self):
+        self.script("start", "--version", self.version, "--heap", "256m")
+
+    def stop(self):
+        self.script("stop")
+
+    def kill(self):
+        self.script("kill")
+
+    def running(self):
+        return subprocess.run([SCRIPT, "status", "--dir", self.directory], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+
+    def remove(self):
+        self.stop()
+        self.script("wipe")
+
+    @property
+    def brokers(self):
+        return f"127.0.0.1:{(self.directory / 'port').read_text().strip()}"
+
+    def admin(self):
+        return AdminClient({"bootstrap.servers": self.brokers, "log_level": 0})
+
+    def create(self, topic, partitions=1):
+        admin = self.admin()
+        for future in admin.create_topics([NewTopic(topic, partitions, 1)], operation_timeout=10).values():
+            future.result()
+        wait_until(lambda: self.partitions(topic) == partitions, 10, f"topic {topic}")
+
+    def partitions(self, topic):
+        """How many partitions a topic has; 0 when there is no such topic."""
+        found = self.admin().list_topics(timeout=10).topics.get(topic)
+        return len(found.partitions) if found and not found.error else 0
+
+    def produce(self, topic, values, partition=None):
+        """Writes `values` (bytes or str) and returns when the broker has acknowledged them all."""
+        if self.producer is None:
+            self.producer = Producer({"bootstrap.servers": self.brokers, "log_level": 0, "linger.ms": 0, "message.max.bytes": 4 << 20})
+        failures = []
+        where = {} if partition is None else {"partition": partition}
+        for value in values:
+            self.producer.produce(topic, value, on_delivery=lambda error, _: failures.append(error) if error else None, **where)
+        assert self.producer.flush(30) == 0 and not failures, failures
+
+    def ends(self, topic):
+        """End offsets by partition."""
+        consumer = self.consumer()
+        try:
+            return [consumer.get_watermark_offsets(TopicPartition(topic, n), timeout=10)[1] for n in range(self.partitions(topic))]
+        finally:
+            consumer.close()
+
+    def committed(self, topic, group):
+        """Committed offsets of a group by partition; -1001 where there is none."""
+        consumer = self.consumer(group)
+        try:
+            wanted = [TopicPartition(topic, n) for n in range(self.partitions(topic))]
+            return [entry.offset for entry in consumer.committed(wanted, timeout=10)]
+        finally:
+            consumer.close()
+
+    def read(self, topic):
+        """All records of a topic up to its ends of now, as messages of confluent_kafka."""
+        ends = self.ends(topic)
+        consumer = self.consumer()
+        try:
+            consumer.assign([TopicPartition(topic, n, 0) for n in range(len(ends))])
+            reached, records = [0] * len(ends), []
+
+            def whole():
+                for record in consumer.consume(1000, timeout=0.2):
+                    if record.error():
+                        raise KafkaException(record.error())
+                    reached[record.partition()] = record.offset() + 1
+                    records.append(record)
+                return all(have >= end for have, end in zip(reached, ends))
+
+            wait_until(whole, 30, f"the records of {topic}", pause=0)
+            return records
+        finally:
+            consumer.close()
+
+    def consumer(self, group=None):
+        return Consumer({"bootstrap.servers": self.brokers, "log_level": 0, "group.id": group or f"reader-{uuid.uuid4()}",
+                         "enable.auto.commit": False, "auto.offset.reset": "earliest"})
