@@ -1,6 +1,8 @@
 -- The tables. Users look at operations, tasks, workers, history and dead_letters with plain SQL;
 -- the rest is the engine's. Functions stand in sql/ and are replaced as a whole at each migrate.
 
+create schema if not exists kser;
+
 create type kser.status as enum ('PENDING', 'RUNNING', 'SUCCESS', 'FAILED');
 
 -- One row. generation: random, names this life of the database; every dispatch carries it and a reply of another one

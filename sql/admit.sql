@@ -1,0 +1,59 @@
+-- Moves due tasks of one queue from `ready` to RUNNING, by priority, then due time; the caller dispatches what comes back
+-- once this has committed.
+--
+--   queue_name  the queue
+--   targets     one task partition for each place: at most so many are admitted
+--
+-- A row for each dispatch. Rows of `ready` whose task has moved on, is held or ended are only deleted. Locked rows are
+-- left for the next call: nobody is waited for.
+create or replace function kser.admit(queue_name text, targets integer[])
+returns table (uuid uuid, operation_id uuid, "position" integer, attempt integer, generation bigint, epoch bigint, partition integer,
+	entrypoint text, params json, metadata json, result json, deadline_ms bigint, limit_ms bigint, flags integer)
+language plpgsql volatile set search_path = pg_catalog, kser, pg_temp as $$
+#variable_conflict use_column
+declare
+	t constant timestamptz := clock_timestamp();
+	m meta;
+	level integer := 2147483647;
+	rows tid[] := '{}';
+	due record;
+	locked record;
+begin
+	select * into m from meta;
+	-- One priority after the other: a scan over all would wade through what is not due yet.
+	loop
+		select max(r.priority) into level from ready r where r.queue = queue_name and r.priority < level;
+		exit when level is null;
+		rows := rows || array(select r.ctid from ready r where r.queue = queue_name and r.priority = level and r.due_at <= t
+			order by r.due_at, r.operation_id limit cardinality(targets) - cardinality(rows) for update skip locked);
+		exit when cardinality(rows) >= cardinality(targets);
+	end loop;
+	if rows = '{}' then
+		return;
+	end if;
+
+	select array_agg(r.ctid) as rows, array_agg(k.operation_id) as operations, array_agg(k.position) as positions, array_agg(r.attempt) as attempts into locked
+	from ready r, lateral (select k.operation_id, k.position from tasks k where k.operation_id = r.operation_id and k.position = r.position for update skip locked) as k
+	where r.ctid = any (rows);
+
+	-- A fresh statement: sees what a verb committed before the task rows were ours.
+	return query
+	with started as (
+		update tasks k set status = 'RUNNING', attempt = k.attempt + 1, epoch = m.epoch, partition = targets[d.place], dispatched_at = t
+		from unnest(locked.operations, locked.positions, locked.attempts) with ordinality as d (operation_id, position, attempt, place), operations o
+		where k.operation_id = d.operation_id and k.position = d.position and k.attempt = d.attempt and k.status = 'PENDING'
+			and o.id = d.operation_id and o.status in ('PENDING', 'RUNNING') and not o.held
+		returning k.uuid, k.operation_id, k.position, k.attempt, k.partition, k.entrypoint, k.params, k.queue, k.policy, k.losses,
+			k.metadata, o.metadata as operation_metadata, o.deadline_at, o.status as operation_status, o.window_queue
+	), running as (
+		update operations o set status = 'RUNNING', started_at = coalesce(o.started_at, t), window_queue = s.queue
+		from started s
+		where o.id = s.operation_id and (s.operation_status = 'PENDING' or s.window_queue <> s.queue)
+	)
+	select s.uuid, s.operation_id, s.position, s.attempt, m.generation, m.epoch, s.partition, s.entrypoint, s.params,
+		merged_metadata(s.operation_metadata, s.metadata), accumulated(s.operation_id, s.position), unix_ms(s.deadline_at), limit_ms(s.policy), 0
+	from started s;
+
+	delete from ready r where r.ctid = any (locked.rows);
+end
+$$;

@@ -1,0 +1,42 @@
+-- An orchestrator's sign of life, every second or so.
+--
+--   instance      its id, drawn at start; a row is made when `joining`
+--   floor         every dispatch of its own with a smaller epoch is acknowledged
+--   sleeping      it wants a NOTIFY kser_ready when something is submitted
+--   lease         how long the keeper's role lasts without a beat; silence: after which an instance's row is removed (by the keeper)
+--
+-- registered false: its row is gone; it must drop what it has not sent and join anew.
+create or replace function kser.beat(instance uuid, instance_name text, program_version text, of_floor bigint, is_sleeping boolean, joining boolean, lease interval, silence interval)
+returns table (registered boolean, generation bigint, epoch bigint, keeper boolean) language plpgsql volatile set search_path = pg_catalog, kser, pg_temp as $$
+#variable_conflict use_column
+declare
+	t constant timestamptz := clock_timestamp();
+	is_keeper boolean;
+begin
+	update instances i set floor = of_floor, sleeping = is_sleeping, beat_at = t where i.id = instance;
+	if not found then
+		if not joining then
+			return query select false, m.generation, m.epoch, false from meta m;
+			return;
+		end if;
+		insert into instances (id, name, version, floor, sleeping, started_at, beat_at) values (instance, instance_name, program_version, of_floor, is_sleeping, t, t);
+	end if;
+	-- Who renews or takes the role holds this lock for the moment; who does not get it tries at the next beat.
+	if pg_try_advisory_xact_lock(hashtext('kser keeper')) then
+		update instances i set keeper_until = t + lease
+		where i.id = instance and not exists (select from instances other where other.id <> instance and other.keeper_until > t);
+		is_keeper := found;
+		if is_keeper then
+			delete from instances i where i.id <> instance and i.beat_at < t - silence;
+		end if;
+	else
+		select i.keeper_until > t into is_keeper from instances i where i.id = instance;
+	end if;
+	return query select true, m.generation, m.epoch, coalesce(is_keeper, false) from meta m;
+end
+$$;
+
+-- An orchestrator leaves: its row and the keeper's role with it.
+create or replace function kser.leave(instance uuid) returns void language sql volatile as $$
+	delete from kser.instances where id = instance;
+$$;

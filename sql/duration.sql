@@ -1,0 +1,18 @@
+-- A duration in JSON: a number of seconds, or a text such as 250ms, 30s, 5m, 2h, 1d.
+create or replace function kser.duration(value jsonb) returns interval language sql immutable parallel safe
+return case jsonb_typeof(value)
+	when 'number' then make_interval(secs => (value #>> '{}')::float8)
+	when 'string' then (value #>> '{}')::interval
+end;
+
+-- Why a value is no duration from `shortest` to ten years; null when it is one (or absent).
+create or replace function kser.duration_problem(value jsonb, place text, shortest interval) returns text language sql immutable parallel safe
+return case
+	when value is null or value = 'null' then null
+	when jsonb_typeof(value) = 'number' and (value #>> '{}')::numeric not between 0 and 315360000 then place || ': is outside of 0 to 315360000 seconds (ten years)'
+	when jsonb_typeof(value) not in ('number', 'string')
+		or jsonb_typeof(value) = 'string' and (value #>> '{}') !~ '^[0-9]{1,9}(\.[0-9]{1,6})?(ms|s|m|h|d)$'
+		then place || ': is not a duration (a number of seconds, or a text such as 250ms, 30s, 5m, 2h, 1d)'
+	when kser.duration(value) < shortest then format('%s: must be at least %s', place, shortest)
+	when kser.duration(value) > interval '3650 days' then place || ': must be at most 3650d'
+end;

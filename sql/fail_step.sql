@@ -1,0 +1,28 @@
+-- Ends an operation with the outcome of one of its tasks, whose row is locked. total: the accumulated Result, or null.
+create or replace function kser.end_operation(t timestamptz, operation uuid, at integer, total json) returns void language sql volatile as $$
+	update kser.operations o set status = k.status, finished_at = t, retcode = k.retcode, error = k.error,
+		stdout = coalesce(total ->> 'stdout', k.stdout), stderr = coalesce(total ->> 'stderr', k.stderr), retval = coalesce(total -> 'retval', k.retval)
+	from kser.tasks k
+	where o.id = operation and o.status in ('PENDING', 'RUNNING') and k.operation_id = operation and k.position = at;
+$$;
+
+-- What follows a failed attempt, whose row is locked and FAILED: kept in history; tried again after its delay, or the operation ends.
+create or replace function kser.fail_step(t timestamptz, operation uuid, at integer, temporary boolean, total json) returns void language plpgsql volatile as $$
+declare
+	task kser.tasks;
+	delay interval;
+begin
+	select * into task from kser.tasks where operation_id = operation and position = at;
+	delay := kser.retry_delay(task.policy, task.failures, temporary);
+	insert into kser.history (at, operation_id, position, uuid, attempt, kind, reason, worker, retcode, error, detail)
+	values (t, operation, at, task.uuid, task.attempt, 'failed', case when delay is null then 'no tries left' else format('tried again in %s ms', (extract(epoch from delay) * 1000)::bigint) end,
+		task.worker, task.retcode, task.error, json_build_object('stdout', task.stdout, 'stderr', task.stderr, 'retval', task.retval));
+	if delay is null then
+		perform kser.end_operation(t, operation, at, total);
+	else
+		update kser.tasks set status = 'PENDING' where operation_id = operation and position = at;
+		insert into kser.ready (queue, priority, due_at, operation_id, position, attempt, started)
+		select task.queue, o.priority, t + delay, operation, at, task.attempt, true from kser.operations o where o.id = operation;
+	end if;
+end
+$$;

@@ -1,0 +1,29 @@
+-- Inserts a plan, an array of tasks, right behind a task that has just ended; its row is locked by the caller.
+-- Later positions make room in two statements, through negatives: one would hit the primary key.
+create or replace function kser.insert_plan(operation uuid, after integer, plan jsonb) returns void language plpgsql volatile as $$
+declare
+	room constant integer := jsonb_array_length(plan);
+begin
+	update kser.tasks set position = -position where operation_id = operation and position > after;
+	update kser.tasks set position = -position + room where operation_id = operation and position < 0;
+	insert into kser.tasks (operation_id, position, uuid, entrypoint, queue, policy, metadata, params)
+	select o.id, after + ordinality, kser.uuid_v7(), task ->> 'entrypoint', coalesce(task ->> 'queue', o.queue),
+		nullif(coalesce(o.policy::jsonb, '{}') || coalesce(nullif(task -> 'policy', 'null'), '{}'), '{}')::json,
+		nullif(task -> 'metadata', 'null')::json, coalesce(nullif(task -> 'params', 'null'), '{}')::json
+	from kser.operations o, jsonb_array_elements(plan) with ordinality as list (task)
+	where o.id = operation;
+	insert into kser.queues (name)
+	select distinct task ->> 'queue' from jsonb_array_elements(plan) as list (task)
+	where task ->> 'queue' is not null and not exists (select from kser.queues where name = task ->> 'queue')
+	on conflict do nothing;
+end
+$$;
+
+-- Why a plan cannot be inserted into an operation; null when it can.
+create or replace function kser.plan_problem(operation uuid, plan jsonb) returns text language sql stable
+return case
+	when plan = '[]' then 'Nothing to do, empty operation !'
+	else coalesce(kser.tasks_problem(plan, 'tasks'), (
+		select format('tasks: the operation would have %s tasks, the limit is %s', count(*) + jsonb_array_length(plan), kser.bound('operation_tasks'))
+		from kser.tasks where operation_id = operation having count(*) + jsonb_array_length(plan) > kser.bound('operation_tasks')))
+end;

@@ -1,0 +1,21 @@
+-- A worker's heartbeat: who it is, what it serves. detail: {queue, version, host, pid, slots, free, entrypoints: [{name, required}], leaving}.
+-- Old incarnations that left or went silent are dropped after a day.
+create or replace function kser.seen(worker text, detail jsonb) returns void language plpgsql volatile set search_path = pg_catalog, kser, pg_temp as $$
+declare
+	t constant timestamptz := clock_timestamp();
+	of_queue constant text := coalesce(detail ->> 'queue', '');
+begin
+	insert into workers as w (incarnation, host, pid, queue, version, slots, free, entrypoints, started_at, seen_at)
+	values (left(worker, 100), left(detail ->> 'host', 255), (detail ->> 'pid')::bigint::integer, of_queue, left(detail ->> 'version', 100), (detail ->> 'slots')::integer, (detail ->> 'free')::integer,
+		array(select e ->> 'name' from jsonb_array_elements(coalesce(detail -> 'entrypoints', '[]')) as e), t, t)
+	on conflict (incarnation) do update set seen_at = t, free = excluded.free, slots = excluded.slots, left_at = case when (detail ->> 'leaving')::boolean then t end,
+		entrypoints = case when detail ? 'entrypoints' then excluded.entrypoints else w.entrypoints end;
+	if detail ? 'entrypoints' then
+		insert into entrypoints (queue, name, required, seen_at)
+		select of_queue, e ->> 'name', array(select jsonb_array_elements_text(coalesce(e -> 'required', '[]'))), t from jsonb_array_elements(detail -> 'entrypoints') as e
+		on conflict (queue, name) do update set required = excluded.required, seen_at = t;
+		insert into queues (name) values (of_queue) on conflict do nothing;
+		delete from workers where seen_at < t - interval '1 day';
+	end if;
+end
+$$;

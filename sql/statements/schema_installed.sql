@@ -1,0 +1,2 @@
+-- Whether the schema's tables are there.
+select to_regclass('kser.meta') is not null

@@ -1,0 +1,1 @@
+select kser.seen($1, $2)

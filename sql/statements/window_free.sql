@@ -1,0 +1,1 @@
+select queue, free, partitions from kser.window_free()

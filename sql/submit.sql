@@ -1,0 +1,27 @@
+-- Submits one operation in the caller's transaction; returns its id. It runs once that transaction has committed.
+--
+--   name      1 to 255 bytes; without tasks it is the entrypoint of the only task
+--   tasks     array of 1 to 10,000 objects {entrypoint, params?, queue?, policy?, uuid?, metadata?}, run one after the other
+--   params    object; the operation's own, not merged into its tasks'
+--   key       idempotency key, 1 to 255 bytes: same key and same body give the same id, another body is refused (23505)
+--   priority  -1,000,000 to 1,000,000, higher first
+--   queue     default queue of the tasks
+--   start_at  not before
+--   deadline  the operation must end so long after its start_at or now
+--   policy    default policy of the tasks (kser.policy_problem lists its keys)
+--   metadata  object, sent along with each task
+--   key_for   how long the key holds; null: while the operation is active
+--
+-- Raises 22023 with the place and the limit for what is wrong.
+create or replace function kser.submit(name text, tasks jsonb default null, params jsonb default '{}', key text default null, priority integer default 0,
+	queue text default null, start_at timestamptz default null, deadline interval default null, policy jsonb default null, metadata jsonb default null,
+	key_for interval default null)
+returns uuid language sql volatile security definer set search_path = pg_catalog, kser, pg_temp as $$
+	select submit_many(jsonb_build_array(jsonb_strip_nulls(jsonb_build_object('name', name, 'key', key, 'priority', priority, 'queue', queue,
+		'start_at', to_char(start_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.USZ'),
+		'deadline', extract(epoch from deadline), 'key_for', extract(epoch from key_for)))
+		|| case when tasks is null then '{}' else jsonb_build_object('tasks', tasks) end
+		|| case when params is null then '{}' else jsonb_build_object('params', params) end
+		|| case when policy is null then '{}' else jsonb_build_object('policy', policy) end
+		|| case when metadata is null then '{}' else jsonb_build_object('metadata', metadata) end));
+$$;

@@ -1,0 +1,39 @@
+-- Takes the idempotency keys of a list of submissions, in sorted order. For each: the id that its key stands for, which is
+-- the new id given in `ids` or that of the operation which has the key already. Raises 23505 for another body.
+-- A key holds while its operation is active, or until `key_for` has passed since the submit.
+create or replace function kser.take_keys(submissions jsonb, ids uuid[]) returns uuid[] language plpgsql volatile
+set search_path = pg_catalog, kser, pg_temp as $$
+declare
+	wanted record;
+	present record;
+begin
+	for wanted in
+		select o ->> 'key' as key, sha256(convert_to((o - 'key' - 'key_for')::text, 'UTF8')) as body_hash,
+			clock_timestamp() + kser.duration(nullif(o -> 'key_for', 'null')) as until, ordinality
+		from jsonb_array_elements(submissions) with ordinality as list (o)
+		where o ->> 'key' is not null order by o ->> 'key', ordinality
+	loop
+		loop
+			insert into keys (key, operation_id, body_hash, until) values (wanted.key, ids[wanted.ordinality], wanted.body_hash, wanted.until)
+			on conflict (key) do nothing;
+			exit when found;
+			-- A fresh statement: sees who was first. Locked, so that only one of many takes an expired key over.
+			select k.operation_id, k.body_hash, k.until into present from keys k where k.key = wanted.key for update;
+			continue when not found;
+			if (case when present.until is null
+				then exists (select from operations o where o.id = present.operation_id and o.status in ('PENDING', 'RUNNING')) or present.operation_id = any (ids)
+				else present.until > clock_timestamp() end)
+			then
+				if present.body_hash <> wanted.body_hash then
+					raise exception using errcode = '23505', message = format('key %s: stands for operation %s, which was submitted with another body', to_json(left(wanted.key, 100)), present.operation_id);
+				end if;
+				ids[wanted.ordinality] := present.operation_id;
+				exit;
+			end if;
+			update keys k set operation_id = ids[wanted.ordinality], body_hash = wanted.body_hash, until = wanted.until where k.key = wanted.key;
+			exit;
+		end loop;
+	end loop;
+	return ids;
+end
+$$;
