@@ -57,7 +57,7 @@ static size_t visible_ascii(unsigned char byte, char room[UTF8_VISIBLE_MAX])
 static bool harmful(uint32_t character)
 {
 	return (character >= 0x80 && character < 0xA0) || (character >= 0x2028 && character <= 0x202E) ||
-		(character >= 0x2066 && character <= 0x2069);
+		(character >= 0x2066 && character <= 0x2069) || character == 0xFEFF;
 }
 
 size_t utf8_visible(const char **at, const char *end, char room[UTF8_VISIBLE_MAX])

@@ -12,7 +12,7 @@ size_t utf8_length(const char *at, const char *end);
 
 /*
  * Writes the character at *at into `room` so that it can do no harm on a terminal or in a log, moves *at behind it and
- * returns how many bytes were written: control characters, line separators and bidirectional overrides become \n, \x1b
- * or \u2028, a byte that is not UTF-8 becomes \xff, everything else stays. `at` must be before `end`.
+ * returns how many bytes were written: control characters, line separators, direction overrides and byte order marks
+ * become \n, \x1b or \u2028, a byte that is not UTF-8 becomes \xff, everything else stays. `at` must be before `end`.
  */
 size_t utf8_visible(const char **at, const char *end, char room[UTF8_VISIBLE_MAX]);

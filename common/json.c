@@ -1,0 +1,873 @@
+#include "common/json.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/limits.h"
+#include "common/memory.h"
+#include "common/utf8.h"
+
+/* Objects with more members look for duplicates once, at their end, by sorting: comparing pairs would be quadratic. */
+#define PAIRWISE_MEMBERS_MAX 16
+
+/* Keys of all open objects together, before memory is allocated for them. */
+#define FIRST_KEYS 96
+
+/* The powers of ten that a double reaches. */
+#define EXPONENT_MIN (-324)
+#define EXPONENT_MAX 308
+
+/* What an error text says of the input: enough to find the place, few enough to read. */
+#define ERROR_PATH_BYTES 200
+#define ERROR_KEY_BYTES 40
+#define ERROR_FOUND_BYTES 8
+
+struct key {
+	const char *start; /* behind the quote */
+	size_t length;
+	bool escaped;
+};
+
+/* Where the scanner stands in a container that is open: for the path in errors, and for duplicate keys. */
+struct level {
+	bool object;
+	bool inside; /* an element, or the member of the last key */
+	size_t first_key;
+	size_t index;
+};
+
+struct scanner {
+	const char *start;
+	const char *at;
+	const char *end;
+	struct error *err;
+	int depth;
+	struct level levels[JSON_DEPTH_MAX];
+	struct key *keys; /* of the open objects, innermost last */
+	size_t key_count;
+	size_t key_room;
+	struct key first_keys[FIRST_KEYS];
+};
+
+enum string_byte { BYTE_PLAIN, BYTE_QUOTE, BYTE_ESCAPE, BYTE_CONTROL, BYTE_HIGH };
+
+#define P BYTE_PLAIN
+#define Q BYTE_QUOTE
+#define E BYTE_ESCAPE
+#define FOUR(byte) byte, byte, byte, byte
+#define ROW(byte) FOUR(byte), FOUR(byte), FOUR(byte), FOUR(byte)
+#define HALF(byte) ROW(byte), ROW(byte), ROW(byte), ROW(byte), ROW(byte), ROW(byte), ROW(byte), ROW(byte)
+static const unsigned char string_bytes[256] = {
+	ROW(BYTE_CONTROL), ROW(BYTE_CONTROL),
+	P, P, Q, P, FOUR(P), FOUR(P), FOUR(P), ROW(P), ROW(P),
+	FOUR(P), FOUR(P), FOUR(P), E, P, P, P, ROW(P), ROW(P),
+	HALF(BYTE_HIGH),
+};
+#undef P
+#undef Q
+#undef E
+#undef FOUR
+#undef ROW
+#undef HALF
+
+const char *json_kind_name(enum json_kind kind)
+{
+	switch (kind) {
+	case JSON_NULL: return "null";
+	case JSON_BOOL: return "boolean";
+	case JSON_INTEGER: return "integer";
+	case JSON_DOUBLE: return "fraction";
+	case JSON_STRING: return "string";
+	case JSON_ARRAY: return "array";
+	case JSON_OBJECT: return "object";
+	}
+	return "unknown";
+}
+
+/* ---- errors ---- */
+
+static bool is_continuation(char byte)
+{
+	return ((unsigned char)byte & 0xC0) == 0x80;
+}
+
+static void add_path_key(struct buffer *out, const struct key *key)
+{
+	size_t length = key->length < ERROR_KEY_BYTES ? key->length : ERROR_KEY_BYTES;
+	while (length < key->length && length > 0 && is_continuation(key->start[length]))
+		length--;
+	buffer_add_char(out, '.');
+	buffer_add(out, key->start, length);
+	if (length < key->length)
+		buffer_add_text(out, "...");
+}
+
+static void add_path(struct buffer *out, const struct scanner *scanner)
+{
+	buffer_add_char(out, '$');
+	for (int i = 0; i < scanner->depth; i++) {
+		const struct level *level = &scanner->levels[i];
+		size_t keys = i + 1 < scanner->depth ? scanner->levels[i + 1].first_key : scanner->key_count;
+		if (level->inside && level->object)
+			add_path_key(out, &scanner->keys[keys - 1]);
+		else if (level->inside)
+			buffer_printf(out, "[%zu]", level->index);
+	}
+}
+
+/* The end of a long path tells more than its start. */
+static const char *short_path(const struct buffer *path)
+{
+	if (path->length <= ERROR_PATH_BYTES)
+		return path->bytes;
+	const char *from = path->bytes + path->length - ERROR_PATH_BYTES;
+	while (is_continuation(*from))
+		from++;
+	return from;
+}
+
+static bool wrong_at(struct scanner *scanner, const char *at, const char *format, ...) PRINTF_LIKE(3, 4);
+static bool wrong_at(struct scanner *scanner, const char *at, const char *format, ...)
+{
+	char what[300];
+	va_list arguments;
+	va_start(arguments, format);
+	vsnprintf(what, sizeof what, format, arguments);
+	va_end(arguments);
+	struct buffer path CLEANUP(buffer_clear) = {0};
+	add_path(&path, scanner);
+	const char *shown = short_path(&path);
+	(void)fail(scanner->err, E_INVALID, "byte %zu, %s%s: %s", (size_t)(at - scanner->start),
+		shown == path.bytes ? "" : "...", shown, what);
+	return false;
+}
+
+/* "expected …, found …" */
+static bool unexpected(struct scanner *scanner, const char *expected)
+{
+	if (scanner->at == scanner->end)
+		return wrong_at(scanner, scanner->at, "expected %s, found the end of the text", expected);
+	const char *at = scanner->at;
+	const char *end = scanner->end - at > ERROR_FOUND_BYTES ? at + ERROR_FOUND_BYTES : scanner->end;
+	char found[ERROR_FOUND_BYTES * UTF8_VISIBLE_MAX];
+	size_t length = utf8_visible(&at, scanner->end, found);
+	while (at < end && *at > ' ' && length < sizeof found - UTF8_VISIBLE_MAX)
+		length += utf8_visible(&at, scanner->end, found + length);
+	return wrong_at(scanner, scanner->at, "expected %s, found %.*s", expected, (int)length, found);
+}
+
+/* ---- strings ---- */
+
+/* Four hexadecimal digits, or -1. */
+static int hex4(const char *at, const char *end)
+{
+	if (end - at < 4)
+		return -1;
+	int value = 0;
+	for (int i = 0; i < 4; i++) {
+		char digit = at[i];
+		int number = digit >= '0' && digit <= '9' ? digit - '0' :
+			digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 :
+			digit >= 'A' && digit <= 'F' ? digit - 'A' + 10 : -1;
+		if (number < 0)
+			return -1;
+		value = value << 4 | number;
+	}
+	return value;
+}
+
+static bool is_high_surrogate(int unit)
+{
+	return unit >= 0xD800 && unit <= 0xDBFF;
+}
+
+static bool is_low_surrogate(int unit)
+{
+	return unit >= 0xDC00 && unit <= 0xDFFF;
+}
+
+/* At the 'u' of \uXXXX. */
+static bool scan_unicode_escape(struct scanner *scanner)
+{
+	const char *at = scanner->at + 1;
+	int unit = hex4(at, scanner->end);
+	if (unit < 0)
+		return wrong_at(scanner, scanner->at - 1, "\\u needs four hexadecimal digits");
+	if (unit == 0)
+		return wrong_at(scanner, scanner->at - 1, "\\u0000 is not allowed");
+	at += 4;
+	if (is_high_surrogate(unit)) {
+		bool pair = scanner->end - at >= 6 && at[0] == '\\' && at[1] == 'u' && is_low_surrogate(hex4(at + 2, scanner->end));
+		if (!pair)
+			return wrong_at(scanner, scanner->at - 1, "lone surrogate");
+		at += 6;
+	} else if (is_low_surrogate(unit)) {
+		return wrong_at(scanner, scanner->at - 1, "lone surrogate");
+	}
+	scanner->at = at;
+	return true;
+}
+
+/* At the backslash. */
+static bool scan_escape(struct scanner *scanner)
+{
+	scanner->at++;
+	if (scanner->at == scanner->end)
+		return unexpected(scanner, "an escape");
+	if (*scanner->at == 'u')
+		return scan_unicode_escape(scanner);
+	if (*scanner->at == '\0' || !strchr("\"\\/bfnrt", *scanner->at))
+		return unexpected(scanner, "an escape that JSON knows");
+	scanner->at++;
+	return true;
+}
+
+#define EACH_BYTE(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* Passes the plain bytes of a string, eight at a time while all eight are plain ASCII. */
+static const char *pass_plain(const char *at, const char *end)
+{
+	for (; end - at >= 8; at += 8) {
+		uint64_t word;
+		memcpy(&word, at, 8);
+		uint64_t quote = word ^ EACH_BYTE('"');
+		uint64_t escape = word ^ EACH_BYTE('\\');
+		uint64_t not_plain = (quote - EACH_BYTE(1)) | (escape - EACH_BYTE(1)) | (word - EACH_BYTE(0x20)) | word;
+		if (not_plain & EACH_BYTE(0x80))
+			break;
+	}
+	while (at < end && string_bytes[(unsigned char)*at] == BYTE_PLAIN)
+		at++;
+	return at;
+}
+
+/* Behind the opening quote; goes on behind the closing one. */
+static bool scan_string(struct scanner *scanner, struct key *string)
+{
+	*string = (struct key){.start = scanner->at};
+	const char *end = scanner->end;
+	for (;;) {
+		const char *at = pass_plain(scanner->at, end);
+		scanner->at = at;
+		if (at == end)
+			return wrong_at(scanner, string->start - 1, "a string without its closing quote");
+		switch ((enum string_byte)string_bytes[(unsigned char)*at]) {
+		case BYTE_PLAIN:
+			break;
+		case BYTE_QUOTE:
+			string->length = (size_t)(at - string->start);
+			scanner->at++;
+			return true;
+		case BYTE_ESCAPE:
+			string->escaped = true;
+			if (!scan_escape(scanner))
+				return false;
+			break;
+		case BYTE_CONTROL:
+			return wrong_at(scanner, at, "control character 0x%02x in a string, must be escaped", (unsigned)*at);
+		case BYTE_HIGH: {
+			size_t length = utf8_length(at, end);
+			if (length == 0)
+				return wrong_at(scanner, at, "byte 0x%02x is not valid UTF-8", (unsigned)(unsigned char)*at);
+			scanner->at += length;
+			break;
+		}
+		}
+	}
+}
+
+/* ---- numbers ---- */
+
+/* A number with a point or an exponent. */
+struct number {
+	struct slice whole;    /* without the sign */
+	struct slice fraction; /* behind the point */
+	int exponent;          /* cut to ± 99,999 */
+};
+
+static const char *skip_digits(const char *at, const char *end)
+{
+	while (at < end && *at >= '0' && *at <= '9')
+		at++;
+	return at;
+}
+
+static bool scan_digits(struct scanner *scanner, const char *expected, struct slice *digits)
+{
+	const char *start = scanner->at;
+	scanner->at = skip_digits(start, scanner->end);
+	*digits = (struct slice){start, (size_t)(scanner->at - start)};
+	return digits->length > 0 || unexpected(scanner, expected);
+}
+
+static bool scan_exponent(struct scanner *scanner, int *exponent)
+{
+	scanner->at++;
+	bool negative = scanner->at < scanner->end && *scanner->at == '-';
+	if (negative || (scanner->at < scanner->end && *scanner->at == '+'))
+		scanner->at++;
+	struct slice digits;
+	if (!scan_digits(scanner, "a digit of the exponent", &digits))
+		return false;
+	int value = 0;
+	for (size_t i = 0; i < digits.length && value < 10000; i++)
+		value = value * 10 + (digits.start[i] - '0');
+	*exponent = negative ? -value : value;
+	return true;
+}
+
+static bool is_exponent(char byte)
+{
+	return byte == 'e' || byte == 'E';
+}
+
+/* Digits without leading zeros. */
+static bool int64_fits(struct slice digits, bool negative)
+{
+	const char *limit = negative ? "9223372036854775808" : "9223372036854775807";
+	return digits.length < 19 || (digits.length == 19 && memcmp(digits.start, limit, 19) <= 0);
+}
+
+/* The power of ten of the first digit that is not 0; false when there is none. */
+static bool leading_power(const struct number *number, int64_t *power)
+{
+	for (size_t i = 0; i < number->whole.length; i++)
+		if (number->whole.start[i] != '0') {
+			*power = (int64_t)(number->whole.length - 1 - i) + number->exponent;
+			return true;
+		}
+	for (size_t i = 0; i < number->fraction.length; i++)
+		if (number->fraction.start[i] != '0') {
+			*power = number->exponent - (int64_t)i - 1;
+			return true;
+		}
+	return false;
+}
+
+/* Near the ends of the range strtod decides; it is given no decimal point, which depends on the locale. */
+static bool double_fits(const struct number *number)
+{
+	if (number->exponent < EXPONENT_MIN || number->exponent > EXPONENT_MAX)
+		return false;
+	int64_t power;
+	if (!leading_power(number, &power) || (power > -300 && power < 300))
+		return true;
+	struct buffer text CLEANUP(buffer_clear) = {0};
+	buffer_add_slice(&text, number->whole);
+	buffer_add_slice(&text, number->fraction);
+	buffer_add_char(&text, 'e');
+	buffer_add_int(&text, number->exponent - (int64_t)number->fraction.length);
+	double value = strtod(text.bytes, NULL);
+	return isfinite(value) && value > 0;
+}
+
+static bool scan_double(struct scanner *scanner, const char *start, struct slice whole)
+{
+	struct number number = {.whole = whole};
+	if (*scanner->at == '.') {
+		scanner->at++;
+		if (!scan_digits(scanner, "a digit behind the point", &number.fraction))
+			return false;
+	}
+	if (scanner->at < scanner->end && is_exponent(*scanner->at) && !scan_exponent(scanner, &number.exponent))
+		return false;
+	return double_fits(&number) || wrong_at(scanner, start, "a number outside the range of a double");
+}
+
+static bool scan_number(struct scanner *scanner, enum json_kind *kind)
+{
+	const char *start = scanner->at;
+	bool negative = *start == '-';
+	scanner->at += negative;
+	struct slice whole;
+	if (!scan_digits(scanner, "a digit", &whole))
+		return false;
+	if (whole.start[0] == '0' && whole.length > 1)
+		return wrong_at(scanner, start, "a number with a leading 0");
+	if (scanner->at < scanner->end && (*scanner->at == '.' || is_exponent(*scanner->at))) {
+		*kind = JSON_DOUBLE;
+		return scan_double(scanner, start, whole);
+	}
+	*kind = JSON_INTEGER;
+	return int64_fits(whole, negative) || wrong_at(scanner, start, "an integer that does not fit in 64 bits");
+}
+
+/* ---- keys ---- */
+
+/* Reads a string byte by byte with its escapes resolved. */
+struct resolver {
+	const char *at;
+	const char *end;
+	char bytes[4];
+	size_t count;
+	size_t next;
+};
+
+static size_t utf8_encode(uint32_t character, char bytes[4])
+{
+	if (character < 0x80) {
+		bytes[0] = (char)character;
+		return 1;
+	}
+	size_t length = character < 0x800 ? 2 : character < 0x10000 ? 3 : 4;
+	for (size_t i = length - 1; i > 0; i--) {
+		bytes[i] = (char)(0x80 | (character & 0x3F));
+		character >>= 6;
+	}
+	bytes[0] = (char)((length == 2 ? 0xC0 : length == 3 ? 0xE0 : 0xF0) | character);
+	return length;
+}
+
+/* `*at` is at the backslash of a valid escape and moves behind it; returns the number of bytes. */
+static size_t resolve_escape(const char **at, const char *end, char bytes[4])
+{
+	char letter = (*at)[1];
+	*at += 2;
+	switch (letter) {
+	case 'b': bytes[0] = '\b'; return 1;
+	case 'f': bytes[0] = '\f'; return 1;
+	case 'n': bytes[0] = '\n'; return 1;
+	case 'r': bytes[0] = '\r'; return 1;
+	case 't': bytes[0] = '\t'; return 1;
+	case 'u': break;
+	default: bytes[0] = letter; return 1;
+	}
+	uint32_t character = (uint32_t)hex4(*at, end);
+	*at += 4;
+	if (is_high_surrogate((int)character)) {
+		uint32_t low = (uint32_t)hex4(*at + 2, end);
+		character = 0x10000 + ((character - 0xD800) << 10) + (low - 0xDC00);
+		*at += 6;
+	}
+	return utf8_encode(character, bytes);
+}
+
+/* -1 at the end. */
+static int next_resolved(struct resolver *resolver)
+{
+	if (resolver->next < resolver->count)
+		return (unsigned char)resolver->bytes[resolver->next++];
+	if (resolver->at == resolver->end)
+		return -1;
+	if (*resolver->at != '\\')
+		return (unsigned char)*resolver->at++;
+	resolver->count = resolve_escape(&resolver->at, resolver->end, resolver->bytes);
+	resolver->next = 1;
+	return (unsigned char)resolver->bytes[0];
+}
+
+static int compare_resolved(struct slice left, struct slice right)
+{
+	struct resolver a = {.at = left.start, .end = left.start + left.length};
+	struct resolver b = {.at = right.start, .end = right.start + right.length};
+	for (;;) {
+		int from_a = next_resolved(&a);
+		int from_b = next_resolved(&b);
+		if (from_a != from_b || from_a < 0)
+			return from_a - from_b;
+	}
+}
+
+static int compare_keys(const struct key *a, const struct key *b)
+{
+	if (a->escaped || b->escaped)
+		return compare_resolved((struct slice){a->start, a->length}, (struct slice){b->start, b->length});
+	int order = memcmp(a->start, b->start, a->length < b->length ? a->length : b->length);
+	return order ? order : (a->length > b->length) - (a->length < b->length);
+}
+
+static int key_order(const void *left, const void *right)
+{
+	const struct key *a = left;
+	const struct key *b = right;
+	int order = compare_keys(a, b);
+	return order ? order : (a->start > b->start) - (a->start < b->start);
+}
+
+static bool key_equal(const struct key *a, const struct key *b)
+{
+	if (a->escaped || b->escaped)
+		return compare_keys(a, b) == 0;
+	return a->length == b->length && memcmp(a->start, b->start, a->length) == 0;
+}
+
+/* Room for one more key, uninitialized; it counts when key_count is raised. */
+static struct key *next_key(struct scanner *scanner)
+{
+	if (scanner->key_count == scanner->key_room) {
+		bool first = scanner->keys == scanner->first_keys;
+		scanner->key_room *= 2;
+		scanner->keys = xrealloc(first ? NULL : scanner->keys, scanner->key_room * sizeof *scanner->keys);
+		if (first)
+			memcpy(scanner->keys, scanner->first_keys, sizeof scanner->first_keys);
+	}
+	return &scanner->keys[scanner->key_count];
+}
+
+static bool twice(struct scanner *scanner, const struct key *key)
+{
+	return wrong_at(scanner, key->start - 1, "the key is there twice");
+}
+
+/* Whether the last key is new among the first few of its object. */
+static bool check_key(struct scanner *scanner, const struct level *level)
+{
+	const struct key *last = &scanner->keys[scanner->key_count - 1];
+	const struct key *key = &scanner->keys[level->first_key];
+	if (last - key >= PAIRWISE_MEMBERS_MAX)
+		return true;
+	for (; key < last; key++)
+		if (key_equal(key, last))
+			return twice(scanner, last);
+	return true;
+}
+
+/* Whether all keys of an object that ends differ; forgets them. */
+static bool take_keys(struct scanner *scanner, struct level *level)
+{
+	struct key *keys = scanner->keys + level->first_key;
+	size_t count = scanner->key_count - level->first_key;
+	if (count > PAIRWISE_MEMBERS_MAX) {
+		qsort(keys, count, sizeof *keys, key_order);
+		for (size_t i = 1; i < count; i++)
+			if (key_equal(&keys[i - 1], &keys[i])) {
+				keys[count - 1] = keys[i];
+				level->inside = true;
+				return twice(scanner, &keys[count - 1]);
+			}
+	}
+	scanner->key_count = level->first_key;
+	return true;
+}
+
+/* ---- values ---- */
+
+static bool is_space(char byte)
+{
+	return byte == ' ' || byte == '\n' || byte == '\r' || byte == '\t';
+}
+
+static inline void skip_space(struct scanner *scanner)
+{
+	const char *at = scanner->at;
+	while (at < scanner->end && is_space(*at))
+		at++;
+	scanner->at = at;
+}
+
+/* Whether the next byte that is no space is `byte`; then goes on behind it. */
+static inline bool take(struct scanner *scanner, char byte)
+{
+	skip_space(scanner);
+	if (scanner->at == scanner->end || *scanner->at != byte)
+		return false;
+	scanner->at++;
+	return true;
+}
+
+static bool scan_value(struct scanner *scanner, enum json_kind *kind);
+
+static struct level *open_level(struct scanner *scanner, bool object)
+{
+	if (scanner->depth == JSON_DEPTH_MAX) {
+		wrong_at(scanner, scanner->at, "more than %d levels of arrays and objects", JSON_DEPTH_MAX);
+		return NULL;
+	}
+	struct level *level = &scanner->levels[scanner->depth++];
+	*level = (struct level){.object = object, .first_key = scanner->key_count};
+	scanner->at++;
+	return level;
+}
+
+static bool scan_array(struct scanner *scanner)
+{
+	struct level *level = open_level(scanner, false);
+	if (!level)
+		return false;
+	if (!take(scanner, ']'))
+		for (;; level->index++) {
+			level->inside = true;
+			enum json_kind kind;
+			if (!scan_value(scanner, &kind))
+				return false;
+			level->inside = false;
+			if (take(scanner, ']'))
+				break;
+			if (!take(scanner, ','))
+				return unexpected(scanner, "a comma or ]");
+		}
+	scanner->depth--;
+	return true;
+}
+
+static bool scan_member(struct scanner *scanner, struct level *level)
+{
+	if (!take(scanner, '"'))
+		return unexpected(scanner, "a key in double quotes");
+	if (!scan_string(scanner, next_key(scanner)))
+		return false;
+	scanner->key_count++;
+	level->inside = true;
+	if (!check_key(scanner, level))
+		return false;
+	if (!take(scanner, ':'))
+		return unexpected(scanner, "a colon");
+	enum json_kind kind;
+	if (!scan_value(scanner, &kind))
+		return false;
+	level->inside = false;
+	return true;
+}
+
+static bool scan_object(struct scanner *scanner)
+{
+	struct level *level = open_level(scanner, true);
+	if (!level)
+		return false;
+	if (!take(scanner, '}'))
+		for (;;) {
+			if (!scan_member(scanner, level))
+				return false;
+			if (take(scanner, '}'))
+				break;
+			if (!take(scanner, ','))
+				return unexpected(scanner, "a comma or }");
+		}
+	if (!take_keys(scanner, level))
+		return false;
+	scanner->depth--;
+	return true;
+}
+
+static bool scan_word(struct scanner *scanner, const char *word)
+{
+	size_t length = strlen(word);
+	if ((size_t)(scanner->end - scanner->at) < length || memcmp(scanner->at, word, length) != 0)
+		return unexpected(scanner, "a value");
+	scanner->at += length;
+	return true;
+}
+
+static bool scan_value(struct scanner *scanner, enum json_kind *kind)
+{
+	skip_space(scanner);
+	if (scanner->at == scanner->end)
+		return unexpected(scanner, "a value");
+	struct key string;
+	switch (*scanner->at) {
+	case '{': *kind = JSON_OBJECT; return scan_object(scanner);
+	case '[': *kind = JSON_ARRAY; return scan_array(scanner);
+	case '"': *kind = JSON_STRING; scanner->at++; return scan_string(scanner, &string);
+	case 't': *kind = JSON_BOOL; return scan_word(scanner, "true");
+	case 'f': *kind = JSON_BOOL; return scan_word(scanner, "false");
+	case 'n': *kind = JSON_NULL; return scan_word(scanner, "null");
+	case '-': case '0': case '1': case '2': case '3': case '4': case '5': case '6': case '7': case '8': case '9':
+		return scan_number(scanner, kind);
+	default: return unexpected(scanner, "a value");
+	}
+}
+
+static bool scan_document(struct scanner *scanner, struct json_value *value)
+{
+	skip_space(scanner);
+	value->text.start = scanner->at;
+	if (!scan_value(scanner, &value->kind))
+		return false;
+	value->text.length = (size_t)(scanner->at - value->text.start);
+	skip_space(scanner);
+	return scanner->at == scanner->end || unexpected(scanner, "the end of the text");
+}
+
+enum status json_validate(struct slice text, size_t bytes_max, struct json_value *root, struct error *err)
+{
+	if (text.length > bytes_max)
+		return fail(err, E_INVALID, "%zu bytes, the limit is %zu", text.length, bytes_max);
+	struct scanner scanner;
+	scanner.start = scanner.at = text.length ? text.start : "";
+	scanner.end = scanner.start + text.length;
+	scanner.err = err;
+	scanner.depth = 0;
+	scanner.keys = scanner.first_keys;
+	scanner.key_count = 0;
+	scanner.key_room = FIRST_KEYS;
+	struct json_value value;
+	bool valid = scan_document(&scanner, &value);
+	if (scanner.keys != scanner.first_keys)
+		free(scanner.keys);
+	if (valid && root)
+		*root = value;
+	return valid ? E_OK : E_INVALID;
+}
+
+/* ---- reading what is valid ---- */
+
+static const char *pass_space(const char *at, const char *end)
+{
+	while (at < end && is_space(*at))
+		at++;
+	return at;
+}
+
+/* From behind the opening quote to the closing one. */
+static const char *pass_string(const char *at, const char *end)
+{
+	while (at < end && *at != '"')
+		at += *at == '\\' ? 2 : 1;
+	assert(at < end);
+	return at;
+}
+
+static const char *pass_container(const char *at, const char *end)
+{
+	int depth = 0;
+	for (; at < end; at++)
+		switch (*at) {
+		case '"': at = pass_string(at + 1, end); break;
+		case '{': case '[': depth++; break;
+		case '}': case ']':
+			if (--depth == 0)
+				return at + 1;
+			break;
+		default: break;
+		}
+	assert(!"a container without its end");
+	return end;
+}
+
+static const char *pass_number(const char *at, const char *end, enum json_kind *kind)
+{
+	*kind = JSON_INTEGER;
+	for (; at < end && *at != ',' && *at != '}' && *at != ']' && !is_space(*at); at++)
+		if (*at == '.' || *at == 'e' || *at == 'E')
+			*kind = JSON_DOUBLE;
+	return at;
+}
+
+static const char *pass_value(const char *at, const char *end, struct json_value *value)
+{
+	value->text.start = at;
+	switch (*at) {
+	case '{': value->kind = JSON_OBJECT; at = pass_container(at, end); break;
+	case '[': value->kind = JSON_ARRAY; at = pass_container(at, end); break;
+	case '"': value->kind = JSON_STRING; at = pass_string(at + 1, end) + 1; break;
+	case 't': value->kind = JSON_BOOL; at += 4; break;
+	case 'f': value->kind = JSON_BOOL; at += 5; break;
+	case 'n': value->kind = JSON_NULL; at += 4; break;
+	default: at = pass_number(at, end, &value->kind); break;
+	}
+	value->text.length = (size_t)(at - value->text.start);
+	return at;
+}
+
+struct json_iterator json_iterate(struct json_value container)
+{
+	if (container.kind != JSON_ARRAY && container.kind != JSON_OBJECT)
+		return (struct json_iterator){NULL, NULL};
+	return (struct json_iterator){container.text.start + 1, container.text.start + container.text.length - 1};
+}
+
+/* To the next member or element; false at the end. */
+static bool advance(struct json_iterator *iterator)
+{
+	iterator->at = pass_space(iterator->at, iterator->end);
+	if (iterator->at < iterator->end && *iterator->at == ',')
+		iterator->at = pass_space(iterator->at + 1, iterator->end);
+	return iterator->at < iterator->end;
+}
+
+bool json_next_element(struct json_iterator *iterator, struct json_value *element)
+{
+	if (!advance(iterator))
+		return false;
+	iterator->at = pass_value(iterator->at, iterator->end, element);
+	return true;
+}
+
+bool json_next_member(struct json_iterator *iterator, struct json_member *member)
+{
+	if (!advance(iterator))
+		return false;
+	member->key.start = iterator->at + 1;
+	const char *quote = pass_string(member->key.start, iterator->end);
+	member->key.length = (size_t)(quote - member->key.start);
+	const char *colon = pass_space(quote + 1, iterator->end);
+	iterator->at = pass_value(pass_space(colon + 1, iterator->end), iterator->end, &member->value);
+	return true;
+}
+
+bool json_key_is(struct slice key, const char *name)
+{
+	if (!memchr(key.start, '\\', key.length))
+		return slice_is(key, name);
+	struct resolver resolver = {.at = key.start, .end = key.start + key.length};
+	for (const char *at = name; *at; at++)
+		if (next_resolved(&resolver) != (unsigned char)*at)
+			return false;
+	return next_resolved(&resolver) < 0;
+}
+
+bool json_find(struct json_value object, const char *name, struct json_value *found)
+{
+	struct json_iterator members = json_iterate(object);
+	struct json_member member;
+	if (object.kind == JSON_OBJECT)
+		while (json_next_member(&members, &member))
+			if (json_key_is(member.key, name)) {
+				*found = member.value;
+				return true;
+			}
+	*found = (struct json_value){JSON_NULL, {"", 0}};
+	return false;
+}
+
+static struct slice unquoted(struct json_value string)
+{
+	assert(string.kind == JSON_STRING);
+	return (struct slice){string.text.start + 1, string.text.length - 2};
+}
+
+void json_add_string(struct buffer *out, struct json_value string)
+{
+	struct slice text = unquoted(string);
+	const char *at = text.start;
+	const char *end = at + text.length;
+	while (at < end) {
+		const char *escape = memchr(at, '\\', (size_t)(end - at));
+		const char *plain_end = escape ? escape : end;
+		buffer_add(out, at, (size_t)(plain_end - at));
+		at = plain_end;
+		if (escape) {
+			char bytes[4];
+			size_t length = resolve_escape(&at, end, bytes);
+			buffer_add(out, bytes, length);
+		}
+	}
+}
+
+struct slice json_string(struct json_value string, struct buffer *scratch)
+{
+	struct slice text = unquoted(string);
+	if (!memchr(text.start, '\\', text.length))
+		return text;
+	size_t start = scratch->length;
+	json_add_string(scratch, string);
+	return (struct slice){scratch->bytes + start, scratch->length - start};
+}
+
+bool json_int64(struct json_value value, int64_t *number)
+{
+	if (value.kind != JSON_INTEGER)
+		return false;
+	const char *at = value.text.start;
+	const char *end = at + value.text.length;
+	bool negative = *at == '-';
+	uint64_t sum = 0;
+	for (at += negative; at < end; at++)
+		sum = sum * 10 + (uint64_t)(*at - '0');
+	*number = (int64_t)(negative ? 0 - sum : sum);
+	return true;
+}
