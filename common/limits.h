@@ -21,6 +21,9 @@
 /* What a command may say: enough to diagnose, small enough to stay in the row. The rest is cut with a mark. */
 #define OUTPUT_BYTES_MAX (64 * 1024)
 
+/* What is kept of a record that could not be used: enough to see what it was. */
+#define DEAD_BYTES_MAX (64 * 1024)
+
 /* How much of somebody's input an error text repeats. */
 #define ERROR_INPUT_BYTES_MAX 500
 

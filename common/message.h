@@ -70,7 +70,9 @@ struct result {
 
 /*
  * Reads one record. E_INVALID: `err` names the field and what is wrong. A metadata.kser that is
- * there but broken (wrong type, missing op, pos, attempt, gen or epoch) is E_INVALID too.
+ * there but broken (wrong type, missing op, pos, attempt, gen or epoch) is E_INVALID too, and so is
+ * a stamped task or reply whose uuid is none. Heartbeats and dead reports are stamped without those
+ * five. A metadata.kser with none of the five and no kind is a submission's: not stamped.
  */
 MUST_USE enum status message_parse(struct slice record, struct message *message, struct error *err);
 
@@ -90,7 +92,7 @@ struct dispatch {
 	struct stamp stamp;
 };
 
-/* Adds the record of a dispatch: compact JSON. */
+/* Adds the record of a dispatch: compact JSON, but for what is given as text, which is copied as it stands. */
 void message_add_dispatch(struct buffer *out, const struct dispatch *dispatch);
 
 /*
@@ -107,7 +109,7 @@ struct reply {
 };
 void message_add_reply(struct buffer *out, const struct message *task, const struct reply *reply);
 
-/* Adds the report of a record that could not be used: kind "dead", the bytes in base64, where it was and why. */
+/* Adds the report of a record that could not be used: kind "dead", the first DEAD_BYTES_MAX bytes in base64, where it was and why. */
 struct dead_record {
 	struct slice topic;
 	int32_t partition;

@@ -1,0 +1,544 @@
+#include "common/message.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "common/limits.h"
+
+static const struct json_value absent = {JSON_NULL, {"", 0}};
+static const struct json_value empty_object = {JSON_OBJECT, {"{}", 2}};
+static const struct json_value empty_string = {JSON_STRING, {"\"\"", 2}};
+
+/* ---- reading ---- */
+
+/* A field that is known: unknown ones are ignored. */
+struct field {
+	struct slice name;
+	enum json_kind kind;
+	bool null;        /* may also be null */
+	int64_t min, max; /* of an integer */
+};
+
+#define FIELD(name) {name, sizeof(name) - 1}
+
+enum { MESSAGE_UUID, MESSAGE_ENTRYPOINT, MESSAGE_PARAMS, MESSAGE_RESULT_FIELD, MESSAGE_METADATA, MESSAGE_FIELDS };
+static const struct field message_fields[MESSAGE_FIELDS] = {
+	[MESSAGE_UUID] = {.name = FIELD("uuid"), .kind = JSON_STRING},
+	[MESSAGE_ENTRYPOINT] = {.name = FIELD("entrypoint"), .kind = JSON_STRING},
+	[MESSAGE_PARAMS] = {.name = FIELD("params"), .kind = JSON_OBJECT},
+	[MESSAGE_RESULT_FIELD] = {.name = FIELD("result"), .kind = JSON_OBJECT, .null = true},
+	[MESSAGE_METADATA] = {.name = FIELD("metadata"), .kind = JSON_OBJECT},
+};
+
+enum { RESULT_UUID, RESULT_RETCODE, RESULT_STDOUT, RESULT_STDERR, RESULT_RETVAL, RESULT_FIELDS };
+static const struct field result_fields[RESULT_FIELDS] = {
+	[RESULT_UUID] = {.name = FIELD("uuid"), .kind = JSON_STRING},
+	[RESULT_RETCODE] = {.name = FIELD("retcode"), .kind = JSON_INTEGER, .min = INT32_MIN, .max = INT32_MAX},
+	[RESULT_STDOUT] = {.name = FIELD("stdout"), .kind = JSON_STRING},
+	[RESULT_STDERR] = {.name = FIELD("stderr"), .kind = JSON_STRING},
+	[RESULT_RETVAL] = {.name = FIELD("retval"), .kind = JSON_OBJECT},
+};
+
+enum {
+	STAMP_OP, STAMP_POS, STAMP_ATTEMPT, STAMP_GEN, STAMP_EPOCH, STAMP_REQUIRED,
+	STAMP_DEADLINE = STAMP_REQUIRED, STAMP_LIMIT_MS, STAMP_FLAGS, STAMP_QUEUE,
+	STAMP_KIND, STAMP_WORKER, STAMP_OUTCOME, STAMP_INHERITED, STAMP_TASKS, STAMP_FIELDS,
+};
+static const struct field stamp_fields[STAMP_FIELDS] = {
+	[STAMP_OP] = {.name = FIELD("op"), .kind = JSON_STRING},
+	[STAMP_POS] = {.name = FIELD("pos"), .kind = JSON_INTEGER, .min = 0, .max = INT32_MAX},
+	[STAMP_ATTEMPT] = {.name = FIELD("attempt"), .kind = JSON_INTEGER, .min = 1, .max = INT32_MAX},
+	[STAMP_GEN] = {.name = FIELD("gen"), .kind = JSON_INTEGER, .min = INT64_MIN, .max = INT64_MAX},
+	[STAMP_EPOCH] = {.name = FIELD("epoch"), .kind = JSON_INTEGER, .min = INT64_MIN, .max = INT64_MAX},
+	[STAMP_DEADLINE] = {.name = FIELD("deadline"), .kind = JSON_INTEGER, .min = 0, .max = INT64_MAX},
+	[STAMP_LIMIT_MS] = {.name = FIELD("limit_ms"), .kind = JSON_INTEGER, .min = 0, .max = INT64_MAX},
+	[STAMP_FLAGS] = {.name = FIELD("flags"), .kind = JSON_INTEGER, .min = 0, .max = UINT32_MAX},
+	[STAMP_QUEUE] = {.name = FIELD("queue"), .kind = JSON_STRING},
+	[STAMP_KIND] = {.name = FIELD("kind"), .kind = JSON_STRING},
+	[STAMP_WORKER] = {.name = FIELD("worker"), .kind = JSON_STRING},
+	[STAMP_OUTCOME] = {.name = FIELD("outcome"), .kind = JSON_STRING},
+	[STAMP_INHERITED] = {.name = FIELD("inherited"), .kind = JSON_OBJECT},
+	[STAMP_TASKS] = {.name = FIELD("tasks"), .kind = JSON_ARRAY},
+};
+
+/* By enum message_kind. */
+static const char *const kind_names[] = {"result", "claim", "heartbeat", "release", "dead"};
+
+static const char *with_article(enum json_kind kind)
+{
+	switch (kind) {
+	case JSON_NULL: return "null";
+	case JSON_BOOL: return "a boolean";
+	case JSON_INTEGER: return "an integer";
+	case JSON_DOUBLE: return "a fraction";
+	case JSON_STRING: return "a string";
+	case JSON_ARRAY: return "an array";
+	case JSON_OBJECT: return "an object";
+	}
+	return "something else";
+}
+
+/* The index of the field of that name; `count` when it is not known. */
+static size_t find_field(const struct field *fields, size_t count, struct slice key)
+{
+	bool escaped = memchr(key.start, '\\', key.length) != NULL;
+	size_t i = 0;
+	for (; i < count; i++) {
+		const struct slice *name = &fields[i].name;
+		if (escaped ? json_key_is(key, name->start) : name->length == key.length && memcmp(name->start, key.start, key.length) == 0)
+			break;
+	}
+	return i;
+}
+
+static enum status check_field(const struct field *field, const char *where, struct json_value value, struct error *err)
+{
+	if (value.kind != field->kind && !(field->null && value.kind == JSON_NULL))
+		return fail(err, E_INVALID, "%s%s: must be %s, not %s", where, field->name.start, with_article(field->kind), with_article(value.kind));
+	int64_t number;
+	if (json_int64(value, &number) && (number < field->min || number > field->max))
+		return fail(err, E_INVALID, "%s%s: must be from %lld to %lld, not %lld", where, field->name.start,
+			(long long)field->min, (long long)field->max, (long long)number);
+	return E_OK;
+}
+
+/* Fills `values` (`absent` where there is no such field) and checks their kinds. */
+static enum status read_fields(struct json_value object, const char *where, const struct field *fields, size_t count,
+	struct json_value *values, struct error *err)
+{
+	for (size_t i = 0; i < count; i++)
+		values[i] = absent;
+	struct json_iterator members = json_iterate(object);
+	struct json_member member;
+	while (json_next_member(&members, &member)) {
+		size_t i = find_field(fields, count, member.key);
+		if (i == count)
+			continue;
+		enum status status = check_field(&fields[i], where, member.value, err);
+		if (status)
+			return status;
+		values[i] = member.value;
+	}
+	return E_OK;
+}
+
+static bool is_absent(struct json_value value)
+{
+	return value.text.length == 0;
+}
+
+static struct json_value value_or(struct json_value value, struct json_value fallback)
+{
+	return is_absent(value) ? fallback : value;
+}
+
+static bool is_empty_object(struct json_value value)
+{
+	struct json_iterator members = json_iterate(value);
+	struct json_member member;
+	return value.kind == JSON_OBJECT && !json_next_member(&members, &member);
+}
+
+static bool read_uuid(struct json_value string, uuid_t uuid)
+{
+	struct buffer scratch CLEANUP(buffer_clear) = {0};
+	struct slice text = json_string(string, &scratch);
+	return text.length == 36 && uuid_parse_range(text.start, text.start + text.length, uuid) == 0;
+}
+
+static bool has_control(struct slice text)
+{
+	for (size_t i = 0; i < text.length; i++) {
+		unsigned char byte = (unsigned char)text.start[i];
+		bool second_row = byte == 0xC2 && i + 1 < text.length && (unsigned char)text.start[i + 1] < 0xA0;
+		if (byte < 0x20 || byte == 0x7F || second_row)
+			return true;
+	}
+	return false;
+}
+
+static enum status check_entrypoint(struct json_value entrypoint, struct error *err)
+{
+	struct buffer scratch CLEANUP(buffer_clear) = {0};
+	struct slice text = json_string(entrypoint, &scratch);
+	if (text.length < 1 || text.length > ENTRYPOINT_BYTES_MAX)
+		return fail(err, E_INVALID, "entrypoint: must have 1 to %d bytes, not %zu", ENTRYPOINT_BYTES_MAX, text.length);
+	if (has_control(text))
+		return fail(err, E_INVALID, "entrypoint: must not contain control characters");
+	return E_OK;
+}
+
+/* The bytes between the quotes, when there are at most `bytes_max` and all are in `allowed` (NULL: printable ASCII). */
+static bool read_plain(struct json_value string, size_t bytes_max, const char *allowed, struct slice *text)
+{
+	*text = (struct slice){string.text.start + 1, string.text.length - 2};
+	for (size_t i = 0; i < text->length; i++) {
+		char byte = text->start[i];
+		if (allowed ? !strchr(allowed, byte) : byte < 0x20 || byte > 0x7E || byte == '\\')
+			return false;
+	}
+	return text->length <= bytes_max;
+}
+
+static enum status read_queue_and_worker(const struct json_value *values, struct stamp *stamp, struct error *err)
+{
+	static const char queue_bytes[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+	if (!read_plain(value_or(values[STAMP_QUEUE], empty_string), QUEUE_BYTES_MAX, queue_bytes, &stamp->queue))
+		return fail(err, E_INVALID, "metadata.kser.queue: must be at most %d of a-z A-Z 0-9 . _ -", QUEUE_BYTES_MAX);
+	if (!read_plain(value_or(values[STAMP_WORKER], empty_string), 255, NULL, &stamp->worker))
+		return fail(err, E_INVALID, "metadata.kser.worker: must be at most 255 bytes of printable ASCII");
+	return E_OK;
+}
+
+static enum status read_kind_and_outcome(const struct json_value *values, struct stamp *stamp, struct error *err)
+{
+	if (!is_absent(values[STAMP_KIND])) {
+		struct slice kind = {values[STAMP_KIND].text.start + 1, values[STAMP_KIND].text.length - 2};
+		size_t i = 0;
+		while (i < COUNT_OF(kind_names) && !json_key_is(kind, kind_names[i]))
+			i++;
+		if (i == COUNT_OF(kind_names))
+			return fail(err, E_INVALID, "metadata.kser.kind: must be result, claim, heartbeat, release or dead");
+		stamp->kind = (enum message_kind)i;
+	}
+	if (!is_absent(values[STAMP_OUTCOME])) {
+		struct slice outcome = {values[STAMP_OUTCOME].text.start + 1, values[STAMP_OUTCOME].text.length - 2};
+		if (!json_key_is(outcome, "retry"))
+			return fail(err, E_INVALID, "metadata.kser.outcome: must be retry");
+		stamp->retry = true;
+	}
+	return E_OK;
+}
+
+/* The fields that say which dispatch of which task this is. */
+static enum status read_dispatch(const struct json_value *values, struct message *message, struct error *err)
+{
+	for (size_t i = 0; i < STAMP_REQUIRED; i++)
+		if (is_absent(values[i]))
+			return fail(err, E_INVALID, "metadata.kser.%s: is missing", stamp_fields[i].name.start);
+	struct stamp *stamp = &message->stamp;
+	uuid_t task;
+	if (!read_uuid(values[STAMP_OP], stamp->operation))
+		return fail(err, E_INVALID, "metadata.kser.op: must be a uuid");
+	if (!read_uuid(message->uuid, task))
+		return fail(err, E_INVALID, "uuid: must be a uuid beside metadata.kser");
+	int64_t number = 0;
+	(void)json_int64(values[STAMP_POS], &number);
+	stamp->position = (int32_t)number;
+	(void)json_int64(values[STAMP_ATTEMPT], &number);
+	stamp->attempt = (int32_t)number;
+	(void)json_int64(values[STAMP_GEN], &stamp->generation);
+	(void)json_int64(values[STAMP_EPOCH], &stamp->epoch);
+	return E_OK;
+}
+
+static bool names_dispatch(const struct json_value *values)
+{
+	for (size_t i = 0; i < STAMP_REQUIRED; i++)
+		if (!is_absent(values[i]))
+			return true;
+	return false;
+}
+
+/* metadata.kser. A submission's says nothing of a dispatch, nor do reports of a worker as a whole. */
+static enum status read_stamp(struct json_value kser, struct message *message, struct error *err)
+{
+	if (kser.kind != JSON_OBJECT)
+		return fail(err, E_INVALID, "metadata.kser: must be an object, not %s", with_article(kser.kind));
+	struct json_value values[STAMP_FIELDS];
+	struct stamp *stamp = &message->stamp;
+	enum status status = read_fields(kser, "metadata.kser.", stamp_fields, STAMP_FIELDS, values, err);
+	if (!status)
+		status = read_queue_and_worker(values, stamp, err);
+	if (!status)
+		status = read_kind_and_outcome(values, stamp, err);
+	if (status)
+		return status;
+	int64_t flags = 0;
+	(void)json_int64(values[STAMP_FLAGS], &flags);
+	stamp->flags = (uint32_t)flags;
+	(void)json_int64(values[STAMP_DEADLINE], &stamp->deadline_ms);
+	(void)json_int64(values[STAMP_LIMIT_MS], &stamp->limit_ms);
+	stamp->inherited = values[STAMP_INHERITED];
+	stamp->tasks = values[STAMP_TASKS];
+	bool of_worker = stamp->kind == MESSAGE_HEARTBEAT || stamp->kind == MESSAGE_DEAD;
+	message->stamped = of_worker || names_dispatch(values) || !is_absent(values[STAMP_KIND]);
+	return message->stamped && !of_worker ? read_dispatch(values, message, err) : E_OK;
+}
+
+static enum status read_message(struct json_value root, struct message *message, struct error *err)
+{
+	if (root.kind != JSON_OBJECT)
+		return fail(err, E_INVALID, "a message must be an object, not %s", with_article(root.kind));
+	struct json_value values[MESSAGE_FIELDS];
+	enum status status = read_fields(root, "", message_fields, MESSAGE_FIELDS, values, err);
+	if (status)
+		return status;
+	if (is_absent(values[MESSAGE_UUID]))
+		return fail(err, E_INVALID, "uuid: is missing");
+	if (is_absent(values[MESSAGE_ENTRYPOINT]))
+		return fail(err, E_INVALID, "entrypoint: is missing");
+	message->uuid = values[MESSAGE_UUID];
+	message->entrypoint = values[MESSAGE_ENTRYPOINT];
+	message->params = value_or(values[MESSAGE_PARAMS], empty_object);
+	message->result = values[MESSAGE_RESULT_FIELD];
+	if (message->result.kind == JSON_NULL || is_empty_object(message->result))
+		message->result = absent;
+	message->metadata = value_or(values[MESSAGE_METADATA], empty_object);
+	return check_entrypoint(message->entrypoint, err);
+}
+
+enum status message_parse(struct slice record, struct message *message, struct error *err)
+{
+	*message = (struct message){.text = record, .stamp = {.queue = {"", 0}, .worker = {"", 0}, .inherited = absent, .tasks = absent}};
+	struct json_value root;
+	struct result result;
+	enum status status = json_validate(record, MESSAGE_BYTES_MAX, &root, err);
+	if (!status)
+		status = read_message(root, message, err);
+	if (!status)
+		status = result_parse(message->result, &result, err);
+	struct json_value kser;
+	if (!status && json_find(message->metadata, "kser", &kser))
+		status = read_stamp(kser, message, err);
+	return status;
+}
+
+enum status result_parse(struct json_value object, struct result *result, struct error *err)
+{
+	if (object.kind != JSON_OBJECT && object.kind != JSON_NULL)
+		return fail(err, E_INVALID, "result: must be an object, not %s", with_article(object.kind));
+	struct json_value values[RESULT_FIELDS];
+	enum status status = read_fields(object, "result.", result_fields, RESULT_FIELDS, values, err);
+	if (status)
+		return status;
+	int64_t retcode = 0;
+	(void)json_int64(values[RESULT_RETCODE], &retcode);
+	result->uuid = values[RESULT_UUID];
+	result->retcode = (int32_t)retcode;
+	result->stdout_text = value_or(values[RESULT_STDOUT], empty_string);
+	result->stderr_text = value_or(values[RESULT_STDERR], empty_string);
+	result->retval = value_or(values[RESULT_RETVAL], empty_object);
+	return E_OK;
+}
+
+/* ---- writing ---- */
+
+static void add_uuid(struct buffer *out, const uuid_t uuid)
+{
+	char text[UUID_STR_LEN];
+	uuid_unparse_lower(uuid, text);
+	buffer_add_char(out, '"');
+	buffer_add(out, text, UUID_STR_LEN - 1);
+	buffer_add_char(out, '"');
+}
+
+static void add_random_uuid(struct buffer *out)
+{
+	uuid_t uuid;
+	uuid_generate_random(uuid);
+	add_uuid(out, uuid);
+}
+
+/* The value without the white space between its tokens. */
+static void add_compact(struct buffer *out, struct json_value value)
+{
+	bool in_string = false;
+	const char *end = value.text.start + value.text.length;
+	for (const char *at = value.text.start; at < end; at++) {
+		bool space = *at == ' ' || *at == '\n' || *at == '\r' || *at == '\t';
+		if (in_string || !space)
+			buffer_add_char(out, *at);
+		if (in_string && *at == '\\')
+			buffer_add_char(out, *++at);
+		else if (*at == '"')
+			in_string = !in_string;
+	}
+}
+
+static void add_normalized_result(struct buffer *out, const struct message *message)
+{
+	struct result result;
+	enum status status = result_parse(message->result, &result, NULL);
+	assert(status == E_OK);
+	buffer_add_text(out, "{\"uuid\":");
+	if (is_absent(message->result))
+		buffer_add_slice(out, message->uuid.text);
+	else if (result.uuid.text.length > 2)
+		buffer_add_slice(out, result.uuid.text);
+	else
+		add_random_uuid(out);
+	buffer_add_text(out, ",\"retcode\":");
+	buffer_add_int(out, result.retcode);
+	buffer_add_text(out, ",\"stdout\":");
+	buffer_add_slice(out, result.stdout_text.text);
+	buffer_add_text(out, ",\"stderr\":");
+	buffer_add_slice(out, result.stderr_text.text);
+	buffer_add_text(out, ",\"retval\":");
+	add_compact(out, result.retval);
+	buffer_add_char(out, '}');
+}
+
+void message_add_normalized(struct buffer *out, const struct message *message)
+{
+	buffer_add_text(out, "{\"uuid\":");
+	buffer_add_slice(out, message->uuid.text);
+	buffer_add_text(out, ",\"entrypoint\":");
+	buffer_add_slice(out, message->entrypoint.text);
+	buffer_add_text(out, ",\"params\":");
+	add_compact(out, message->params);
+	buffer_add_text(out, ",\"result\":");
+	add_normalized_result(out, message);
+	buffer_add_text(out, ",\"metadata\":");
+	add_compact(out, message->metadata);
+	buffer_add_char(out, '}');
+}
+
+static void add_or(struct buffer *out, struct slice text, const char *when_empty)
+{
+	if (text.length)
+		buffer_add_slice(out, text);
+	else
+		buffer_add_text(out, when_empty);
+}
+
+static void add_number(struct buffer *out, const char *key, int64_t number)
+{
+	buffer_add_text(out, key);
+	buffer_add_int(out, number);
+}
+
+static void add_stamp(struct buffer *out, const struct stamp *stamp)
+{
+	buffer_add_text(out, "{\"op\":");
+	add_uuid(out, stamp->operation);
+	add_number(out, ",\"pos\":", stamp->position);
+	add_number(out, ",\"attempt\":", stamp->attempt);
+	add_number(out, ",\"gen\":", stamp->generation);
+	add_number(out, ",\"epoch\":", stamp->epoch);
+	if (stamp->deadline_ms)
+		add_number(out, ",\"deadline\":", stamp->deadline_ms);
+	if (stamp->limit_ms)
+		add_number(out, ",\"limit_ms\":", stamp->limit_ms);
+	if (stamp->flags)
+		add_number(out, ",\"flags\":", stamp->flags);
+	if (stamp->queue.length) {
+		buffer_add_text(out, ",\"queue\":");
+		buffer_add_json_string(out, stamp->queue);
+	}
+	buffer_add_char(out, '}');
+}
+
+static void add_member(struct buffer *out, const struct json_member *member)
+{
+	const char *start = member->key.start - 1;
+	buffer_add_char(out, ',');
+	buffer_add(out, start, (size_t)(member->value.text.start + member->value.text.length - start));
+}
+
+/* The members of metadata that are not ours, each with a comma before it. */
+static void add_foreign_members(struct buffer *out, struct json_value metadata)
+{
+	struct json_iterator members = json_iterate(metadata);
+	struct json_member member;
+	while (json_next_member(&members, &member))
+		if (!json_key_is(member.key, "kser"))
+			add_member(out, &member);
+}
+
+void message_add_dispatch(struct buffer *out, const struct dispatch *dispatch)
+{
+	buffer_add_text(out, "{\"uuid\":");
+	add_uuid(out, dispatch->uuid);
+	buffer_add_text(out, ",\"entrypoint\":");
+	buffer_add_json_string(out, dispatch->entrypoint);
+	buffer_add_text(out, ",\"params\":");
+	add_or(out, dispatch->params, "{}");
+	buffer_add_text(out, ",\"result\":");
+	add_or(out, dispatch->result, "null");
+	buffer_add_text(out, ",\"metadata\":{\"kser\":");
+	add_stamp(out, &dispatch->stamp);
+	if (dispatch->metadata.length)
+		add_foreign_members(out, (struct json_value){JSON_OBJECT, dispatch->metadata});
+	buffer_add_text(out, "}}");
+}
+
+static void add_text_member(struct buffer *out, const char *key, struct slice json)
+{
+	if (json.length) {
+		buffer_add_text(out, key);
+		buffer_add_slice(out, json);
+	}
+}
+
+/* metadata.kser of a reply: what the reply says, then the task's own, without what the reply speaks for. */
+static void add_reply_stamp(struct buffer *out, struct json_value kser, const struct reply *reply)
+{
+	buffer_add_text(out, "{\"kind\":\"");
+	buffer_add_text(out, kind_names[reply->kind]);
+	buffer_add_text(out, "\",\"worker\":");
+	buffer_add_json_string(out, reply->worker);
+	if (reply->retry)
+		buffer_add_text(out, ",\"outcome\":\"retry\"");
+	add_text_member(out, ",\"inherited\":", reply->inherited);
+	add_text_member(out, ",\"tasks\":", reply->tasks);
+	struct json_iterator members = json_iterate(kser);
+	struct json_member member;
+	while (json_next_member(&members, &member)) {
+		size_t field = find_field(stamp_fields, STAMP_FIELDS, member.key);
+		if (field < STAMP_KIND || field == STAMP_FIELDS)
+			add_member(out, &member);
+	}
+	buffer_add_char(out, '}');
+}
+
+void message_add_reply(struct buffer *out, const struct message *task, const struct reply *reply)
+{
+	buffer_add_text(out, "{\"uuid\":");
+	buffer_add_slice(out, task->uuid.text);
+	buffer_add_text(out, ",\"entrypoint\":");
+	buffer_add_slice(out, task->entrypoint.text);
+	buffer_add_text(out, ",\"params\":");
+	buffer_add_slice(out, task->params.text);
+	buffer_add_text(out, ",\"result\":");
+	add_or(out, reply->result.length ? reply->result : task->result.text, "null");
+	buffer_add_text(out, ",\"metadata\":{\"kser\":");
+	struct json_value kser;
+	(void)json_find(task->metadata, "kser", &kser);
+	add_reply_stamp(out, kser, reply);
+	add_foreign_members(out, task->metadata);
+	buffer_add_text(out, "}}");
+}
+
+static void add_base64(struct buffer *out, struct slice bytes)
+{
+	static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	const unsigned char *byte = (const unsigned char *)bytes.start;
+	for (size_t at = 0; at < bytes.length; at += 3) {
+		size_t count = bytes.length - at < 3 ? bytes.length - at : 3;
+		uint32_t group = (uint32_t)byte[at] << 16 | (count > 1 ? (uint32_t)byte[at + 1] << 8 : 0) | (count > 2 ? byte[at + 2] : 0);
+		char four[4] = {letters[group >> 18], letters[group >> 12 & 63], count > 1 ? letters[group >> 6 & 63] : '=',
+			count > 2 ? letters[group & 63] : '='};
+		buffer_add(out, four, sizeof four);
+	}
+}
+
+void message_add_dead(struct buffer *out, const struct dead_record *dead)
+{
+	struct slice bytes = dead->bytes;
+	if (bytes.length > DEAD_BYTES_MAX)
+		bytes.length = DEAD_BYTES_MAX;
+	buffer_add_text(out, "{\"uuid\":");
+	add_random_uuid(out);
+	buffer_add_text(out, ",\"entrypoint\":\"kser.dead\",\"params\":{},\"result\":null,\"metadata\":{\"kser\":{\"kind\":\"dead\",\"worker\":");
+	buffer_add_json_string(out, dead->worker);
+	buffer_add_text(out, ",\"topic\":");
+	buffer_add_json_string(out, dead->topic);
+	add_number(out, ",\"partition\":", dead->partition);
+	add_number(out, ",\"offset\":", dead->offset);
+	buffer_add_text(out, ",\"reason\":");
+	buffer_add_json_string(out, dead->reason);
+	buffer_add_text(out, ",\"bytes\":\"");
+	add_base64(out, bytes);
+	buffer_add_text(out, "\"}}}");
+}
