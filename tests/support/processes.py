@@ -3,6 +3,9 @@
 import os
 import signal
 import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
 
 SANITIZER_MARKS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:", "WARNING: ThreadSanitizer")
 STOP_SECONDS = 30
@@ -17,13 +20,14 @@ def clean_environment(**further):
 
 
 class Process:
-    """A running program. Its standard output and error go to `log`."""
+    """A running program. Its standard output and error go to `log`; it runs in the root of the checkout."""
 
     def __init__(self, name, command, log, environment):
         self.name = name
         self.log = log
         with open(log, "ab") as output:
-            self.child = subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment)
+            self.child = subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                                          env=environment, cwd=ROOT)
 
     @property
     def pid(self):
@@ -90,8 +94,8 @@ class Processes:
 
     def run(self, program, *arguments, input=None, seconds=60, environment=None):
         """Runs a program to its end: a CompletedProcess with stdout and stderr as text."""
-        done = subprocess.run([str(self.binaries / program), *map(str, arguments)], input=input, stdin=subprocess.DEVNULL if input is None else None,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=seconds, env=clean_environment(**(environment or {})))
+        done = subprocess.run([str(self.binaries / program), *map(str, arguments)], input=input or "", stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True, timeout=seconds, env=clean_environment(**(environment or {})), cwd=ROOT)
         marks = [mark for mark in SANITIZER_MARKS if mark in done.stderr]
         assert not marks, f"{program}: {done.stderr}"
         return done
