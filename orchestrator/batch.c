@@ -1,0 +1,253 @@
+#include "orchestrator/batch.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/memory.h"
+
+/* The order of the apply statement's parameters; the last one, careful, is no array. */
+enum column {
+	UUIDS, OPERATIONS, POSITIONS, ATTEMPTS, GENERATIONS, EPOCHS, ANSWERS, RETCODES, ERRORS, STDOUTS, STDERRS, RETVALS, TOTALS, PLANS,
+	TEMPORARIES, WORKERS, BYTES, TARGETS, CAREFUL
+};
+
+static const enum array_type column_types[] = {
+	[UUIDS] = ARRAY_UUID, [OPERATIONS] = ARRAY_UUID, [POSITIONS] = ARRAY_INT4, [ATTEMPTS] = ARRAY_INT4, [GENERATIONS] = ARRAY_INT8, [EPOCHS] = ARRAY_INT8,
+	[ANSWERS] = ARRAY_INT8, [RETCODES] = ARRAY_INT4, [ERRORS] = ARRAY_TEXT, [STDOUTS] = ARRAY_TEXT, [STDERRS] = ARRAY_TEXT, [RETVALS] = ARRAY_JSON,
+	[TOTALS] = ARRAY_JSON, [PLANS] = ARRAY_JSONB, [TEMPORARIES] = ARRAY_BOOL, [WORKERS] = ARRAY_TEXT, [BYTES] = ARRAY_INT4, [TARGETS] = ARRAY_INT4,
+};
+
+_Static_assert(CAREFUL + 1 == APPLY_PARAMETERS, "one parameter for each column");
+
+struct batch *batch_new(void)
+{
+	return xcalloc(1, sizeof(struct batch));
+}
+
+void reply_record_drop(struct reply_record *reply)
+{
+	if (reply->record)
+		rd_kafka_message_destroy(reply->record);
+	reply->record = NULL;
+}
+
+void batch_reset(struct batch *batch)
+{
+	for (size_t i = 0; i < batch->count; i++)
+		reply_record_drop(&batch->replies[i]);
+	batch->count = 0;
+}
+
+void batch_free(struct batch *batch)
+{
+	if (!batch)
+		return;
+	batch_reset(batch);
+	for (size_t i = 0; i < COUNT_OF(batch->arrays); i++)
+		array_clear(&batch->arrays[i]);
+	buffer_clear(&batch->scratch);
+	free_pointer(&batch);
+}
+
+static enum status task_uuid(const struct message *message, struct buffer *scratch, uuid_t uuid, struct error *err)
+{
+	buffer_reset(scratch);
+	struct slice text = json_string(message->uuid, scratch);
+	if (text.length == UUID_STR_LEN - 1 && uuid_parse_range(text.start, text.start + text.length, uuid) == 0)
+		return E_OK;
+	return fail(err, E_INVALID, "uuid: is not a task's");
+}
+
+enum status batch_add(struct batch *batch, struct cell *cell, rd_kafka_message_t *record, const struct message *message, struct origin origin, struct error *err)
+{
+	assert(batch->count < BATCH_REPLIES_MAX);
+	struct reply_record *reply = &batch->replies[batch->count];
+	*reply = (struct reply_record){.origin = origin, .message = *message};
+	if (!message->stamped)
+		return fail(err, E_INVALID, "metadata.kser: is missing, so this answers no task");
+	enum status status = result_parse(message->result, &reply->result, err);
+	if (!status)
+		status = task_uuid(message, &batch->scratch, reply->uuid, err);
+	if (status)
+		return status;
+	reply->queue = cell_queue(cell, message->stamp.queue);
+	reply->record = record;
+	batch->count++;
+	return E_OK;
+}
+
+struct reply_record *batch_reply(struct batch *batch, int32_t input)
+{
+	assert(input >= 1 && (size_t)input <= batch->count);
+	return &batch->replies[batch->order[input - 1]];
+}
+
+static int compare(const void *left, const void *right, void *context)
+{
+	const struct batch *batch = context;
+	const struct stamp *a = &batch->replies[*(const size_t *)left].message.stamp, *b = &batch->replies[*(const size_t *)right].message.stamp;
+	int order = memcmp(a->operation, b->operation, sizeof a->operation);
+	if (order == 0)
+		order = (a->position > b->position) - (a->position < b->position);
+	if (order == 0) /* stable: the first of several wins */
+		order = (*(const size_t *)left > *(const size_t *)right) - (*(const size_t *)left < *(const size_t *)right);
+	return order;
+}
+
+static bool inherits(const struct stamp *stamp, const char *what)
+{
+	struct json_value found;
+	return stamp->inherited.kind == JSON_OBJECT && json_find(stamp->inherited, what, &found) && found.kind == JSON_BOOL && found.text.start[0] == 't';
+}
+
+static bool is_inherited_key(struct json_value list, struct slice key, struct buffer *scratch)
+{
+	struct json_iterator names = json_iterate(list);
+	for (struct json_value name; json_next_element(&names, &name);) {
+		buffer_reset(scratch);
+		if (name.kind == JSON_STRING) {
+			json_add_string(scratch, name);
+			if (scratch->bytes && json_key_is(key, scratch->bytes))
+				return true;
+		}
+	}
+	return false;
+}
+
+/* The members of a retval that are not inherited, as an object's text. */
+static struct slice own_members(struct json_value retval, struct json_value inherited, struct buffer *out, struct buffer *scratch)
+{
+	struct json_iterator members = json_iterate(retval);
+	bool any = false;
+	buffer_reset(out);
+	for (struct json_member member; json_next_member(&members, &member);) {
+		if (is_inherited_key(inherited, member.key, scratch))
+			continue;
+		buffer_add_char(out, any ? ',' : '{');
+		buffer_add_char(out, '"');
+		buffer_add_slice(out, member.key);
+		buffer_add_text(out, "\":");
+		buffer_add_slice(out, member.value.text);
+		any = true;
+	}
+	if (any)
+		buffer_add_char(out, '}');
+	return buffer_slice(out);
+}
+
+static bool is_empty_object(struct json_value value)
+{
+	struct json_iterator members = json_iterate(value);
+	struct json_member member;
+	return value.kind != JSON_OBJECT || !json_next_member(&members, &member);
+}
+
+static void add_output(struct batch *batch, struct array *array, const struct reply_record *reply, struct json_value text, const char *name)
+{
+	if (text.kind != JSON_STRING || text.text.length <= 2 || inherits(&reply->message.stamp, name)) {
+		array_add_null(array);
+		return;
+	}
+	buffer_reset(&batch->scratch);
+	array_add_bytes(array, json_string(text, &batch->scratch));
+}
+
+static void add_retval(struct batch *batch, struct array *array, const struct reply_record *reply)
+{
+	struct json_value inherited = {0};
+	struct buffer out CLEANUP(buffer_clear) = {0};
+	struct slice own = reply->result.retval.text;
+	if (reply->message.stamp.inherited.kind == JSON_OBJECT && json_find(reply->message.stamp.inherited, "retval", &inherited) && inherited.kind == JSON_ARRAY)
+		own = own_members(reply->result.retval, inherited, &out, &batch->scratch);
+	if (own.length == 0 || is_empty_object(reply->result.retval))
+		array_add_null(array);
+	else
+		array_add_bytes(array, own);
+}
+
+/* The error's name: what retval.error says, for failed tasks only. */
+static void add_error(struct batch *batch, struct array *array, const struct result *result)
+{
+	struct json_value error, name;
+	if (result->retcode == 0 || !json_find(result->retval, "error", &error) || error.kind != JSON_OBJECT || !json_find(error, "name", &name) || name.kind != JSON_STRING) {
+		array_add_null(array);
+		return;
+	}
+	buffer_reset(&batch->scratch);
+	struct slice text = json_string(name, &batch->scratch);
+	if (text.length > ENTRYPOINT_BYTES_MAX)
+		array_add_null(array);
+	else
+		array_add_bytes(array, text);
+}
+
+static void add_identity(struct array *arrays, const struct reply_record *reply)
+{
+	const struct stamp *stamp = &reply->message.stamp;
+	array_add_bytes(&arrays[UUIDS], (struct slice){(const char *)reply->uuid, sizeof reply->uuid});
+	array_add_bytes(&arrays[OPERATIONS], (struct slice){(const char *)stamp->operation, sizeof stamp->operation});
+	array_add_int4(&arrays[POSITIONS], stamp->position);
+	array_add_int4(&arrays[ATTEMPTS], stamp->attempt);
+	array_add_int8(&arrays[GENERATIONS], stamp->generation);
+	array_add_int8(&arrays[EPOCHS], stamp->epoch);
+	array_add_int8(&arrays[ANSWERS], (int64_t)reply->origin.partition << 48 | reply->origin.offset);
+}
+
+static void add_outcome(struct batch *batch, const struct reply_record *reply)
+{
+	struct array *arrays = batch->arrays;
+	const struct stamp *stamp = &reply->message.stamp;
+	/* What may be tried again has failed, whatever the retcode says. */
+	array_add_int4(&arrays[RETCODES], stamp->retry && reply->result.retcode == 0 ? 503 : reply->result.retcode);
+	add_error(batch, &arrays[ERRORS], &reply->result);
+	add_output(batch, &arrays[STDOUTS], reply, reply->result.stdout_text, "stdout");
+	add_output(batch, &arrays[STDERRS], reply, reply->result.stderr_text, "stderr");
+	add_retval(batch, &arrays[RETVALS], reply);
+	if (is_empty_object(stamp->inherited) || reply->message.result.kind != JSON_OBJECT)
+		array_add_null(&arrays[TOTALS]);
+	else
+		array_add_bytes(&arrays[TOTALS], reply->message.result.text);
+	if (stamp->tasks.kind == JSON_ARRAY)
+		array_add_bytes(&arrays[PLANS], stamp->tasks.text);
+	else
+		array_add_null(&arrays[PLANS]);
+	if (stamp->retry)
+		array_add_bool(&arrays[TEMPORARIES], true);
+	else
+		array_add_null(&arrays[TEMPORARIES]);
+	if (stamp->worker.length > 0)
+		array_add_bytes(&arrays[WORKERS], stamp->worker);
+	else
+		array_add_null(&arrays[WORKERS]);
+	array_add_int4(&arrays[BYTES], (int32_t)reply->message.result.text.length);
+}
+
+/* A partition for the successor of each reply, queue by queue. */
+static void choose_targets(struct batch *batch, struct cell *cell)
+{
+	for (size_t from = 0, to; from < batch->count; from = to) {
+		int queue = batch->replies[batch->order[from]].queue;
+		for (to = from + 1; to < batch->count && batch->replies[batch->order[to]].queue == queue; to++)
+			;
+		cell_choose(cell, queue, batch->targets + from, (int32_t)(to - from));
+	}
+}
+
+void batch_parameters(struct batch *batch, struct cell *cell, bool careful, struct parameter parameters[APPLY_PARAMETERS])
+{
+	for (size_t i = 0; i < batch->count; i++)
+		batch->order[i] = i;
+	qsort_r(batch->order, batch->count, sizeof batch->order[0], compare, batch);
+	choose_targets(batch, cell);
+	for (size_t column = 0; column < COUNT_OF(batch->arrays); column++)
+		array_begin(&batch->arrays[column], column_types[column]);
+	for (size_t i = 0; i < batch->count; i++) {
+		add_identity(batch->arrays, &batch->replies[batch->order[i]]);
+		add_outcome(batch, &batch->replies[batch->order[i]]);
+		array_add_int4(&batch->arrays[TARGETS], batch->targets[i]);
+	}
+	for (size_t column = 0; column < COUNT_OF(batch->arrays); column++)
+		parameters[column] = array_parameter_or_null(&batch->arrays[column]);
+	parameters[CAREFUL] = parameter_bool(batch->careful, careful);
+}

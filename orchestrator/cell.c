@@ -1,0 +1,238 @@
+#include "orchestrator/cell.h"
+
+#include <assert.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/limits.h"
+#include "common/log.h"
+#include "common/memory.h"
+#include "orchestrator/placement.h"
+#include "sql/schema.h"
+
+struct queue {
+	char name[QUEUE_BYTES_MAX + 1];
+	struct placement placement;
+	atomic_int free_places;
+};
+
+struct cell {
+	const struct settings *settings;
+	struct topics topics;
+	atomic_bool stopping;
+	int wake_fd;
+	int stop_fd; /* readable for ever once stopping */
+	pthread_mutex_t lock; /* of the placements and of adding a queue */
+	struct queue *queues[QUEUES_MAX];
+	atomic_int queue_count;
+	atomic_llong beat_sent_ms;
+	atomic_llong epoch;
+	atomic_llong floors[CELL_THREADS_MAX];
+};
+
+struct cell *cell_new(const struct settings *settings)
+{
+	struct cell *cell = xcalloc(1, sizeof *cell);
+	cell->settings = settings;
+	snprintf(cell->topics.prefix, sizeof cell->topics.prefix, "%s", settings->topic_prefix);
+	cell->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	cell->stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	assert(cell->wake_fd >= 0 && cell->stop_fd >= 0);
+	pthread_mutex_init(&cell->lock, NULL);
+	for (int i = 0; i < CELL_THREADS_MAX; i++)
+		atomic_store(&cell->floors[i], INT64_MAX);
+	return cell;
+}
+
+void cell_free(struct cell *cell)
+{
+	if (!cell)
+		return;
+	for (int i = 0; i < atomic_load(&cell->queue_count); i++)
+		free_pointer(&cell->queues[i]);
+	close(cell->wake_fd);
+	close(cell->stop_fd);
+	pthread_mutex_destroy(&cell->lock);
+	free_pointer(&cell);
+}
+
+const struct settings *cell_settings(const struct cell *cell)
+{
+	return cell->settings;
+}
+
+const struct topics *cell_topics(const struct cell *cell)
+{
+	return &cell->topics;
+}
+
+static void signal_fd(int fd)
+{
+	ssize_t written = write(fd, &(uint64_t){1}, sizeof(uint64_t));
+	(void)written; /* a full counter is readable as well */
+}
+
+void cell_stop(struct cell *cell)
+{
+	atomic_store(&cell->stopping, true);
+	signal_fd(cell->stop_fd);
+	signal_fd(cell->wake_fd);
+}
+
+bool cell_stopping(const struct cell *cell)
+{
+	return atomic_load(&cell->stopping);
+}
+
+bool cell_pause(struct cell *cell, int64_t wait_ms)
+{
+	struct pollfd pollfd = {.fd = cell->stop_fd, .events = POLLIN};
+	poll(&pollfd, 1, (int)wait_ms);
+	return !cell_stopping(cell);
+}
+
+enum status cell_connect(struct cell *cell, const char *who, struct connection **connection, struct error *err)
+{
+	bool told = false;
+	for (int64_t wait_ms = 100; !cell_stopping(cell); wait_ms = wait_ms < 2000 ? wait_ms * 2 : 2000) {
+		enum status status = connection_open(cell->settings->database, orchestrator_program.name, CONNECTION_ENGINE, connection, err);
+		if (!status)
+			status = schema_check(*connection, err);
+		if (status != E_RETRY) {
+			if (!status && told)
+				log_info("reached the database again", "thread", who);
+			return status;
+		}
+		connection_close_pointer(connection);
+		if (!told)
+			log_warning("could not reach the database, trying on", "thread", who, "error", err->text);
+		told = true;
+		cell_pause(cell, wait_ms);
+	}
+	return fail(err, E_RETRY, "stopping");
+}
+
+int cell_queue_count(struct cell *cell)
+{
+	return atomic_load(&cell->queue_count);
+}
+
+const char *cell_queue_name(struct cell *cell, int queue)
+{
+	return cell->queues[queue]->name;
+}
+
+int cell_queue(struct cell *cell, struct slice name)
+{
+	int count = atomic_load(&cell->queue_count);
+	for (int i = 0; i < count; i++)
+		if (slice_is(name, cell->queues[i]->name))
+			return i;
+	return -1;
+}
+
+void cell_set_queue(struct cell *cell, const char *name, int32_t partitions)
+{
+	int queue = cell_queue(cell, slice_of(name));
+	if (queue < 0 && atomic_load(&cell->queue_count) == QUEUES_MAX) {
+		log_error("cannot serve one more queue", "queue", name, "limit", LOG_INT(QUEUES_MAX));
+		return;
+	}
+	pthread_mutex_lock(&cell->lock);
+	if (queue < 0) {
+		queue = atomic_load(&cell->queue_count);
+		cell->queues[queue] = xcalloc(1, sizeof *cell->queues[queue]);
+		snprintf(cell->queues[queue]->name, sizeof cell->queues[queue]->name, "%s", name);
+	}
+	placement_resize(&cell->queues[queue]->placement, partitions);
+	if (queue == atomic_load(&cell->queue_count))
+		atomic_fetch_add(&cell->queue_count, 1);
+	pthread_mutex_unlock(&cell->lock);
+}
+
+void cell_choose(struct cell *cell, int queue, int32_t *targets, int32_t count)
+{
+	if (queue < 0) {
+		memset(targets, 0, (size_t)count * sizeof *targets);
+		return;
+	}
+	pthread_mutex_lock(&cell->lock);
+	placement_choose(&cell->queues[queue]->placement, clock_monotonic_ms(), targets, count);
+	pthread_mutex_unlock(&cell->lock);
+}
+
+void cell_sent(struct cell *cell, int queue, int32_t partition)
+{
+	pthread_mutex_lock(&cell->lock);
+	placement_sent(&cell->queues[queue]->placement, partition);
+	pthread_mutex_unlock(&cell->lock);
+}
+
+void cell_answered(struct cell *cell, int queue, int32_t partition)
+{
+	if (queue < 0)
+		return;
+	pthread_mutex_lock(&cell->lock);
+	placement_answered(&cell->queues[queue]->placement, partition);
+	pthread_mutex_unlock(&cell->lock);
+}
+
+void cell_add_free(struct cell *cell, int queue, int places)
+{
+	if (queue >= 0)
+		atomic_fetch_add(&cell->queues[queue]->free_places, places);
+	signal_fd(cell->wake_fd);
+}
+
+int cell_take_free(struct cell *cell, int queue)
+{
+	return atomic_exchange(&cell->queues[queue]->free_places, 0);
+}
+
+int cell_wake_fd(const struct cell *cell)
+{
+	return cell->wake_fd;
+}
+
+void cell_drain_wake(struct cell *cell)
+{
+	uint64_t count;
+	ssize_t got = read(cell->wake_fd, &count, sizeof count);
+	(void)got; /* nothing to read is fine */
+}
+
+void cell_set_beat(struct cell *cell, struct beat beat)
+{
+	atomic_store(&cell->epoch, beat.epoch);
+	atomic_store(&cell->beat_sent_ms, beat.sent_ms);
+}
+
+int64_t cell_epoch(const struct cell *cell)
+{
+	return atomic_load(&cell->epoch);
+}
+
+bool cell_may_dispatch(const struct cell *cell)
+{
+	return clock_monotonic_ms() - atomic_load(&cell->beat_sent_ms) < cell->settings->lease_ms;
+}
+
+void cell_set_floor(struct cell *cell, int thread, int64_t floor)
+{
+	atomic_store(&cell->floors[thread], floor);
+}
+
+int64_t cell_floor(const struct cell *cell)
+{
+	int64_t floor = atomic_load(&cell->epoch);
+	for (int i = 0; i < CELL_THREADS_MAX; i++) {
+		int64_t one = atomic_load(&cell->floors[i]);
+		floor = one < floor ? one : floor;
+	}
+	return floor;
+}

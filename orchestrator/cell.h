@@ -1,0 +1,76 @@
+#pragma once
+
+/*
+ * What the threads of one orchestrator share: settings, the queues and their placements, what the
+ * last beat told, and the wish to stop. A cell is one database with its topics.
+ *
+ * The fields are the cell's own; everything goes through the functions, which any thread may call.
+ */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uuid/uuid.h>
+
+#include "common/kafka.h"
+#include "common/slice.h"
+#include "orchestrator/settings.h"
+#include "sql/connection.h"
+
+#define QUEUES_MAX 1000
+#define CELL_THREADS_MAX 65 /* the lanes and the keeper */
+
+struct cell; /* opaque */
+
+struct cell *cell_new(const struct settings *settings);
+void cell_free(struct cell *cell);
+
+const struct settings *cell_settings(const struct cell *cell);
+const struct topics *cell_topics(const struct cell *cell);
+
+/* --- Stopping. Also wakes whoever waits on cell_wake_fd. Safe in a signal's thread, not in a signal handler. */
+void cell_stop(struct cell *cell);
+bool cell_stopping(const struct cell *cell);
+
+/* Waits up to `wait_ms`, or until the cell is stopping; false when it is. For back-off. */
+bool cell_pause(struct cell *cell, int64_t wait_ms);
+
+/*
+ * Opens a connection for the engine and checks the schema; waits with back-off while the database is
+ * away and says so once. E_RETRY only when the cell is stopping; others as schema_check and connection_open.
+ */
+MUST_USE enum status cell_connect(struct cell *cell, const char *who, struct connection **connection, struct error *err);
+
+/* --- Queues, by a small number that never changes; -1: not known (yet). */
+int cell_queue(struct cell *cell, struct slice name);
+int cell_queue_count(struct cell *cell);
+const char *cell_queue_name(struct cell *cell, int queue);
+
+/* Adds a queue, or changes its number of partitions. The keeper only. */
+void cell_set_queue(struct cell *cell, const char *name, int32_t partitions);
+
+/* Placement (orchestrator/placement.h) of one queue, locked. An unknown queue's target is partition 0. */
+void cell_choose(struct cell *cell, int queue, int32_t *targets, int32_t count);
+void cell_sent(struct cell *cell, int queue, int32_t partition);
+void cell_answered(struct cell *cell, int queue, int32_t partition);
+
+/* --- Places that became free in a queue's window. Adding wakes the keeper; taking leaves none. */
+void cell_add_free(struct cell *cell, int queue, int places);
+int cell_take_free(struct cell *cell, int queue);
+int cell_wake_fd(const struct cell *cell);
+void cell_drain_wake(struct cell *cell);
+
+/* --- The beat. */
+struct beat {
+	int64_t sent_ms; /* monotonic, when the last good one was sent */
+	int64_t epoch;   /* last seen */
+};
+void cell_set_beat(struct cell *cell, struct beat beat);
+int64_t cell_epoch(const struct cell *cell);
+
+/* Whether the last good beat is recent enough to hand dispatches to the broker. */
+bool cell_may_dispatch(const struct cell *cell);
+
+/* The floor of thread `thread` (0 …): no dispatch of its that is or will be unacknowledged has a smaller epoch. */
+void cell_set_floor(struct cell *cell, int thread, int64_t floor);
+int64_t cell_floor(const struct cell *cell);

@@ -1,0 +1,62 @@
+#pragma once
+
+/*
+ * Sends dispatches to the task topics and knows which are not acknowledged yet. It owns a producer and
+ * belongs to one thread: reports arrive in dispatcher_poll.
+ *
+ * A dispatch that the broker refuses for good waits in a list until the owner takes it; what the
+ * broker could not take in time is sent again by itself.
+ */
+
+#include <librdkafka/rdkafka.h>
+#include <uuid/uuid.h>
+
+#include "common/message.h"
+#include "orchestrator/cell.h"
+
+struct dispatcher; /* opaque */
+
+/* Where the reply came from that caused a dispatch; its offset may pass when the dispatch is acknowledged. */
+struct origin {
+	int32_t partition; /* of the topic of results; -1: no reply (admission) */
+	uint32_t assignment;
+	int64_t offset;
+};
+
+/* A dispatch that can never be delivered. */
+struct refused {
+	struct origin origin;
+	uuid_t operation;
+	uuid_t uuid;
+	int32_t position;
+	int32_t attempt;
+	int64_t generation;
+	char reason[200];
+};
+
+/* Called in dispatcher_poll for each acknowledged dispatch that has an origin. */
+typedef void dispatcher_acknowledged(void *context, struct origin origin);
+
+MUST_USE enum status dispatcher_open(struct cell *cell, const char *client_id, dispatcher_acknowledged *acknowledged, void *context,
+	struct dispatcher **dispatcher, struct error *err);
+
+/* Waits up to `timeout_ms` for what is under way, then drops it. NULL is allowed. */
+void dispatcher_close(struct dispatcher *dispatcher, int timeout_ms);
+
+/* Hands a dispatch over; never fails: what cannot be sent ends in the list of refused ones. Waits while the queue is full. */
+void dispatcher_send(struct dispatcher *dispatcher, int queue, int32_t partition, const struct dispatch *dispatch, struct origin origin);
+
+/* Serves reports; blocks up to `timeout_ms` (0: not at all). */
+void dispatcher_poll(struct dispatcher *dispatcher, int timeout_ms);
+
+/* How many are not acknowledged, refused or dropped yet. */
+size_t dispatcher_pending(const struct dispatcher *dispatcher);
+
+/* The smallest epoch among them; INT64_MAX when there is none. */
+int64_t dispatcher_floor(const struct dispatcher *dispatcher);
+
+/* Takes one refused dispatch; false when there is none. */
+bool dispatcher_take_refused(struct dispatcher *dispatcher, struct refused *refused);
+
+/* The producer, for metadata requests and topics. */
+rd_kafka_t *dispatcher_producer(struct dispatcher *dispatcher);

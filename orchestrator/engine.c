@@ -1,0 +1,113 @@
+#include "orchestrator/engine.h"
+
+#include <string.h>
+
+#include "common/log.h"
+#include "orchestrator/array.h"
+#include "orchestrator/rows.h"
+
+#define CALL_TIMEOUT_MS 35000 /* above the session's statement_timeout: the server's own error is better */
+
+void engine_clear(struct engine *engine)
+{
+	dispatcher_close(engine->dispatcher, (int)cell_settings(engine->cell)->drain_ms);
+	connection_close_pointer(&engine->connection);
+	engine->dispatcher = NULL;
+	cell_set_floor(engine->cell, engine->thread, INT64_MAX);
+}
+
+const struct embedded_file *engine_statement(const char *name)
+{
+	return embedded_find(embedded_statements, embedded_statements_count, name);
+}
+
+static bool is_lock(const struct error *err)
+{
+	return strcmp(err->sqlstate, "55P03") == 0 || strcmp(err->sqlstate, "40P01") == 0 || strcmp(err->sqlstate, "40001") == 0;
+}
+
+/* One try. E_RETRY: connection or server; the caller waits and comes again. */
+static enum status try_once(struct engine *engine, const struct embedded_file *statement, const struct parameter *parameters, int count, PGresult **result, struct error *err)
+{
+	if (!connection_usable(engine->connection)) {
+		connection_close_pointer(&engine->connection);
+		enum status status = cell_connect(engine->cell, engine->who, &engine->connection, err);
+		if (status)
+			return status == E_RETRY ? E_RETRY : E_FATAL;
+	}
+	return connection_run(engine->connection, statement, parameters, count, true, CALL_TIMEOUT_MS, result, err);
+}
+
+enum status engine_run(struct engine *engine, const struct embedded_file *statement, const struct parameter *parameters, int count,
+	bool once, PGresult **result, struct error *err)
+{
+	for (int64_t wait_ms = 20;; wait_ms = wait_ms < 500 ? wait_ms * 2 : 1000) {
+		err->sqlstate[0] = '\0';
+		enum status status = try_once(engine, statement, parameters, count, result, err);
+		if (status == E_OK || status == E_INVALID || (once && status == E_RETRY && is_lock(err)))
+			return status;
+		if (cell_stopping(engine->cell))
+			return E_RETRY;
+		if (status == E_RETRY)
+			log_warning("the database could not answer, trying again", "thread", engine->who, "statement", statement->name, "error", err->text);
+		else
+			log_error("the database refuses a statement, trying again", "thread", engine->who, "statement", statement->name, "sqlstate", err->sqlstate, "error", err->text);
+		if (!cell_pause(engine->cell, status == E_RETRY ? wait_ms : 1000))
+			return E_RETRY;
+	}
+}
+
+void engine_begin_call(struct engine *engine)
+{
+	int64_t pending = dispatcher_floor(engine->dispatcher), epoch = cell_epoch(engine->cell);
+	cell_set_floor(engine->cell, engine->thread, pending < epoch ? pending : epoch);
+}
+
+void engine_end_call(struct engine *engine)
+{
+	cell_set_floor(engine->cell, engine->thread, dispatcher_floor(engine->dispatcher));
+}
+
+void engine_dispatch(struct engine *engine, const PGresult *rows, int row, int column, int queue, struct slice result, struct origin origin)
+{
+	struct dispatch dispatch = {.result = result};
+	struct stamp *stamp = &dispatch.stamp;
+	row_uuid(rows, row, column, dispatch.uuid);
+	row_uuid(rows, row, column + 1, stamp->operation);
+	stamp->position = row_int4(rows, row, column + 2);
+	stamp->attempt = row_int4(rows, row, column + 3);
+	stamp->generation = row_int8(rows, row, column + 4);
+	stamp->epoch = row_int8(rows, row, column + 5);
+	int32_t partition = row_int4(rows, row, column + 6);
+	dispatch.entrypoint = row_text(rows, row, column + 7);
+	dispatch.params = row_text(rows, row, column + 8);
+	dispatch.metadata = row_text(rows, row, column + 9);
+	stamp->deadline_ms = row_int8(rows, row, column + 10);
+	stamp->limit_ms = row_int8(rows, row, column + 11);
+	stamp->flags = (uint32_t)row_int4(rows, row, column + 12);
+	stamp->queue = slice_of(cell_queue_name(engine->cell, queue));
+	dispatcher_send(engine->dispatcher, queue, partition, &dispatch, origin);
+}
+
+static enum status undeliverable(struct engine *engine, const struct refused *refused)
+{
+	char position[8], attempt[8], generation[8];
+	PGresult *result CLEANUP(result_clear) = NULL;
+	struct error err;
+	const struct parameter parameters[] = {parameter_uuid(refused->operation), parameter_int4(position, refused->position), parameter_uuid(refused->uuid),
+		parameter_int4(attempt, refused->attempt), parameter_int8(generation, refused->generation), parameter_text(refused->reason)};
+	return engine_run(engine, engine_statement("undeliverable.sql"), parameters, COUNT_OF(parameters), false, &result, &err);
+}
+
+void engine_settle_refused(struct engine *engine, dispatcher_acknowledged *finished, void *context)
+{
+	for (struct refused refused; dispatcher_take_refused(engine->dispatcher, &refused);) {
+		char operation[UUID_STR_LEN];
+		uuid_unparse_lower(refused.operation, operation);
+		log_error("the broker refuses a task", "operation", operation, "position", LOG_INT(refused.position), "error", refused.reason);
+		if (undeliverable(engine, &refused))
+			return; /* stopping: the reply comes again */
+		if (refused.origin.partition >= 0)
+			finished(context, refused.origin);
+	}
+}

@@ -1,0 +1,41 @@
+#pragma once
+
+/*
+ * A thread's way to the database: a connection that comes back by itself, and the rows of a dispatch
+ * turned into records. Belongs to one thread.
+ */
+
+#include "orchestrator/cell.h"
+#include "orchestrator/dispatcher.h"
+#include "sql/connection.h"
+
+struct engine {
+	struct cell *cell;
+	const char *who; /* for logs */
+	int thread;      /* number of its floor in the cell */
+	struct connection *connection;
+	struct dispatcher *dispatcher;
+};
+
+void engine_clear(struct engine *engine);
+
+/* The engine's statement of that file name; aborts when there is none. */
+const struct embedded_file *engine_statement(const char *name);
+
+/*
+ * Runs a statement until the database has answered: reconnects, and repeats what may heal. E_RETRY only
+ * when the cell is stopping, or at once for a lock that could not be had when `once` is set. E_INVALID: what was
+ * given is refused. Anything else is logged and tried again after a second: it heals when somebody mends it.
+ */
+MUST_USE enum status engine_run(struct engine *engine, const struct embedded_file *statement, const struct parameter *parameters, int count,
+	bool once, PGresult **result, struct error *err);
+
+/* Before a call that may decide dispatches, and after its dispatches were handed over: sets the thread's floor. */
+void engine_begin_call(struct engine *engine);
+void engine_end_call(struct engine *engine);
+
+/* Sends the dispatch of a row whose columns uuid … flags begin at `column`; `result` is what the message carries on. */
+void engine_dispatch(struct engine *engine, const PGresult *rows, int row, int column, int queue, struct slice result, struct origin origin);
+
+/* Ends the tasks whose dispatches the broker refused; `finished` is called for each that has an origin. */
+void engine_settle_refused(struct engine *engine, dispatcher_acknowledged *finished, void *context);

@@ -1,0 +1,210 @@
+#include "orchestrator/intake.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/limits.h"
+#include "common/log.h"
+#include "common/memory.h"
+#include "common/watermark.h"
+
+#define COMMIT_INTERVAL_MS 250
+#define REVOKE_WAIT_MS 3000
+
+/* Partitions of the topic of operations are numbered behind those of results. */
+#define SUBMISSIONS_FROM PARTITIONS_MAX
+
+struct assigned {
+	struct watermark *watermark; /* NULL: not ours */
+	int64_t committed;
+	int64_t last;  /* received */
+	uint32_t life; /* grows whenever the watermark is another one, so that late acknowledgements are told apart */
+};
+
+struct intake {
+	struct cell *cell;
+	rd_kafka_t *consumer;
+	intake_revoked *revoked;
+	void *context;
+	char results[250];
+	char operations[250];
+	int64_t committed_ms;
+	struct assigned partitions[2 * PARTITIONS_MAX];
+};
+
+static int32_t slot_of(const struct intake *intake, const char *topic, int32_t partition)
+{
+	return strcmp(topic, intake->operations) == 0 ? SUBMISSIONS_FROM + partition : partition;
+}
+
+/* The finished prefixes that are not committed yet; NULL when there is nothing to commit. */
+static rd_kafka_topic_partition_list_t *finished(struct intake *intake)
+{
+	rd_kafka_topic_partition_list_t *list = NULL;
+	for (int32_t slot = 0; slot < 2 * PARTITIONS_MAX; slot++) {
+		struct assigned *assigned = &intake->partitions[slot];
+		int64_t offset = assigned->watermark ? watermark_commit(assigned->watermark) : -1;
+		if (offset <= assigned->committed)
+			continue;
+		if (!list)
+			list = rd_kafka_topic_partition_list_new(4);
+		bool submission = slot >= SUBMISSIONS_FROM;
+		rd_kafka_topic_partition_list_add(list, submission ? intake->operations : intake->results, slot % PARTITIONS_MAX)->offset = offset;
+		assigned->committed = offset;
+	}
+	return list;
+}
+
+static void commit(struct intake *intake, bool wait)
+{
+	rd_kafka_topic_partition_list_t *list = finished(intake);
+	intake->committed_ms = clock_monotonic_ms();
+	if (!list)
+		return;
+	rd_kafka_resp_err_t error = rd_kafka_commit(intake->consumer, list, !wait);
+	if (error && error != RD_KAFKA_RESP_ERR__NO_OFFSET)
+		log_warning("could not commit offsets, they come again", "error", rd_kafka_err2str(error));
+	rd_kafka_topic_partition_list_destroy(list);
+}
+
+/* Starts a partition's bookkeeping anew; `watermark` NULL: it is not ours any more. */
+static void renew(struct assigned *assigned, struct watermark *watermark)
+{
+	watermark_free(assigned->watermark);
+	*assigned = (struct assigned){.watermark = watermark, .committed = -1, .last = -1, .life = assigned->life + 1};
+}
+
+static void forget(struct intake *intake)
+{
+	for (int32_t slot = 0; slot < 2 * PARTITIONS_MAX; slot++)
+		if (intake->partitions[slot].watermark)
+			renew(&intake->partitions[slot], NULL);
+}
+
+static void assign(struct intake *intake, const rd_kafka_topic_partition_list_t *list)
+{
+	forget(intake);
+	for (int i = 0; i < list->cnt; i++)
+		renew(&intake->partitions[slot_of(intake, list->elems[i].topic, list->elems[i].partition)], watermark_new());
+	rd_kafka_assign(intake->consumer, list);
+}
+
+static void rebalance(rd_kafka_t *consumer, rd_kafka_resp_err_t event, rd_kafka_topic_partition_list_t *list, void *opaque)
+{
+	struct intake *intake = opaque;
+	(void)consumer;
+	if (event == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+		assign(intake, list);
+		log_info("partitions assigned", "count", LOG_INT(list->cnt));
+		return;
+	}
+	bool lost = rd_kafka_assignment_lost(intake->consumer);
+	intake->revoked(intake->context, clock_monotonic_ms() + (lost ? 0 : REVOKE_WAIT_MS));
+	if (!lost)
+		commit(intake, true);
+	log_info(lost ? "partitions lost" : "partitions handed over", "count", LOG_INT(list->cnt), "open", LOG_INT(intake_open_records(intake)));
+	forget(intake);
+	rd_kafka_assign(intake->consumer, NULL);
+}
+
+static enum status subscribe(struct intake *intake, struct error *err)
+{
+	rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(2);
+	rd_kafka_topic_partition_list_add(topics, intake->results, RD_KAFKA_PARTITION_UA);
+	rd_kafka_topic_partition_list_add(topics, intake->operations, RD_KAFKA_PARTITION_UA);
+	rd_kafka_resp_err_t error = rd_kafka_subscribe(intake->consumer, topics);
+	rd_kafka_topic_partition_list_destroy(topics);
+	return error ? fail(err, E_FATAL, "cannot subscribe to %s: %s", intake->results, rd_kafka_err2str(error)) : E_OK;
+}
+
+enum status intake_open(struct cell *cell, const char *client_id, intake_revoked *revoked, void *context, struct intake **intake, struct error *err)
+{
+	const struct settings *settings = cell_settings(cell);
+	char group[250];
+	struct intake *made = xcalloc(1, sizeof *made);
+	*made = (struct intake){.cell = cell, .revoked = revoked, .context = context};
+	topics_named(cell_topics(cell), "results", made->results);
+	topics_named(cell_topics(cell), "operations", made->operations);
+	topics_named(cell_topics(cell), "orchestrators", group);
+	enum status status = kafka_consumer(settings->brokers, &settings->kafka, client_id, group, rebalance, made, &made->consumer, err);
+	if (!status)
+		status = subscribe(made, err);
+	if (status) {
+		intake_close(made, 1000);
+		return status;
+	}
+	*intake = made;
+	return E_OK;
+}
+
+void intake_close(struct intake *intake, int timeout_ms)
+{
+	if (!intake)
+		return;
+	kafka_consumer_close(intake->consumer, timeout_ms);
+	forget(intake);
+	free_pointer(&intake);
+}
+
+/* An event of the consumer that is no record. */
+static void tell(const rd_kafka_message_t *event)
+{
+	if (event->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
+		return;
+	log_warning("could not read from the broker", "error", rd_kafka_message_errstr(event));
+}
+
+rd_kafka_message_t *intake_next(struct intake *intake, int timeout_ms)
+{
+	rd_kafka_message_t *record = rd_kafka_consumer_poll(intake->consumer, timeout_ms);
+	if (!record)
+		return NULL;
+	struct assigned *assigned = record->err ? NULL : &intake->partitions[intake_origin(intake, record).partition];
+	if (!assigned || !assigned->watermark) {
+		if (record->err)
+			tell(record);
+		rd_kafka_message_destroy(record);
+		return NULL;
+	}
+	if (record->offset <= assigned->last) {
+		log_warning("the topic's offsets went back", "topic", rd_kafka_topic_name(record->rkt), "from", LOG_INT(assigned->last), "to", LOG_INT(record->offset));
+		renew(assigned, watermark_new());
+	}
+	assigned->last = record->offset;
+	watermark_begin(assigned->watermark, record->offset);
+	return record;
+}
+
+bool intake_is_submission(const struct intake *intake, const rd_kafka_message_t *record)
+{
+	return intake_origin(intake, record).partition >= SUBMISSIONS_FROM;
+}
+
+struct origin intake_origin(const struct intake *intake, const rd_kafka_message_t *record)
+{
+	int32_t slot = slot_of(intake, rd_kafka_topic_name(record->rkt), record->partition);
+	return (struct origin){.partition = slot, .assignment = intake->partitions[slot].life, .offset = record->offset};
+}
+
+void intake_finish(struct intake *intake, struct origin origin)
+{
+	struct assigned *assigned = &intake->partitions[origin.partition];
+	if (origin.assignment == assigned->life && assigned->watermark)
+		watermark_finish(assigned->watermark, origin.offset);
+}
+
+void intake_commit(struct intake *intake, bool now)
+{
+	if (now || clock_monotonic_ms() - intake->committed_ms >= COMMIT_INTERVAL_MS)
+		commit(intake, false);
+}
+
+size_t intake_open_records(const struct intake *intake)
+{
+	size_t open = 0;
+	for (int32_t slot = 0; slot < 2 * PARTITIONS_MAX; slot++)
+		if (intake->partitions[slot].watermark)
+			open += watermark_pending(intake->partitions[slot].watermark);
+	return open;
+}

@@ -1,0 +1,314 @@
+#include "orchestrator/keeper.h"
+
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/limits.h"
+#include "common/log.h"
+#include "common/memory.h"
+#include "orchestrator/array.h"
+#include "orchestrator/engine.h"
+#include "orchestrator/rows.h"
+
+#define AWAKE_LOOK_MS 5     /* between two looks for due tasks while there were some */
+#define AWAKE_FOR_MS 100    /* how long without any until it sleeps */
+#define ASLEEP_LOOK_MS 1000 /* the safety net: a wake-up can be missed */
+#define TOPICS_TIMEOUT_MS 10000
+
+struct keeper {
+	struct engine engine;
+	uuid_t instance;
+	char name[80];
+	bool joined;
+	bool role;
+	bool sleeping;
+	int64_t beat_ms; /* when the last one was sent */
+	int64_t look_ms; /* when the windows were filled last */
+	int64_t busy_ms; /* when something was admitted or told last */
+	struct array targets;
+	int32_t places[BATCH_REPLIES_MAX];
+};
+
+static void nothing(void *context, struct origin origin)
+{
+	(void)context;
+	(void)origin;
+}
+
+/* --- Topics */
+
+/* Creates what is missing and learns how many partitions the task topic of a queue has. */
+static enum status make_task_topic(struct keeper *keeper, const char *queue, struct error *err)
+{
+	const struct settings *settings = cell_settings(keeper->engine.cell);
+	rd_kafka_t *client = dispatcher_producer(keeper->engine.dispatcher);
+	char name[250];
+	int partitions = 0;
+	topics_tasks(cell_topics(keeper->engine.cell), queue, name);
+	enum status status = kafka_partitions(client, name, TOPICS_TIMEOUT_MS, &partitions, err);
+	if (!status && partitions == 0) {
+		status = kafka_create_topics(client, &(struct topic_wanted){name, (int)settings->task_partitions}, 1, TOPICS_TIMEOUT_MS, err);
+		if (!status)
+			status = kafka_partitions(client, name, TOPICS_TIMEOUT_MS, &partitions, err);
+	}
+	if (!status && partitions == 0)
+		status = fail(err, E_RETRY, "topic %s is not there yet", name);
+	if (!status && partitions > PARTITIONS_MAX)
+		status = fail(err, E_FATAL, "topic %s has %d partitions, the limit is %d", name, partitions, PARTITIONS_MAX);
+	if (!status)
+		cell_set_queue(keeper->engine.cell, queue, partitions);
+	return status;
+}
+
+static enum status make_common_topics(struct keeper *keeper, struct error *err)
+{
+	const struct topics *topics = cell_topics(keeper->engine.cell);
+	char results[250], operations[250], control[250];
+	const struct topic_wanted wanted[] = {
+		{topics_named(topics, "results", results), (int)cell_settings(keeper->engine.cell)->result_partitions},
+		{topics_named(topics, "operations", operations), 1},
+		{topics_named(topics, "control", control), 1},
+	};
+	return kafka_create_topics(dispatcher_producer(keeper->engine.dispatcher), wanted, COUNT_OF(wanted), TOPICS_TIMEOUT_MS, err);
+}
+
+/* At start: waits for the broker as long as it takes. */
+static enum status make_topics(struct keeper *keeper, struct error *err)
+{
+	for (int64_t wait_ms = 100;; wait_ms = wait_ms < 2000 ? wait_ms * 2 : 2000) {
+		enum status status = make_common_topics(keeper, err);
+		if (!status)
+			status = make_task_topic(keeper, "", err);
+		if (status != E_RETRY)
+			return status;
+		log_warning("could not prepare the topics, trying on", "error", err->text);
+		if (!cell_pause(keeper->engine.cell, wait_ms))
+			return E_RETRY;
+	}
+}
+
+/* --- The beat */
+
+static enum status beat(struct keeper *keeper, bool sleeping, struct error *err)
+{
+	const struct settings *settings = cell_settings(keeper->engine.cell);
+	char room[3][8], lease[32], silence[32];
+	PGresult *row CLEANUP(result_clear) = NULL;
+	int64_t sent_ms = clock_monotonic_ms();
+	snprintf(lease, sizeof lease, "%" PRId64 " ms", settings->lease_ms);
+	snprintf(silence, sizeof silence, "%" PRId64 " ms", settings->silence_ms);
+	const struct parameter parameters[] = {parameter_uuid(keeper->instance), parameter_text(keeper->name), parameter_text(KSER_VERSION),
+		parameter_int8(room[0], cell_floor(keeper->engine.cell)), parameter_bool(room[1], sleeping), parameter_bool(room[2], !keeper->joined),
+		{.type = 1186, .bytes = lease}, {.type = 1186, .bytes = silence}};
+	enum status status = engine_run(&keeper->engine, engine_statement("beat.sql"), parameters, COUNT_OF(parameters), false, &row, err);
+	if (status)
+		return status;
+	if (!row_bool(row, 0, 0)) {
+		log_warning("this orchestrator was silent for too long and was removed, joining anew");
+		keeper->joined = false;
+		return E_OK;
+	}
+	bool role = row_bool(row, 0, 3);
+	if (role != keeper->role)
+		log_info(role ? "has the keeper's role" : "another orchestrator has the keeper's role");
+	keeper->joined = true;
+	keeper->role = role;
+	keeper->sleeping = sleeping;
+	keeper->beat_ms = sent_ms;
+	cell_set_beat(keeper->engine.cell, (struct beat){.sent_ms = sent_ms, .epoch = row_int8(row, 0, 2)});
+	return E_OK;
+}
+
+/* --- Admission */
+
+/* Admits up to `places` tasks of one queue; how many it were. */
+static int admit(struct keeper *keeper, int queue, int places, struct error *err)
+{
+	struct cell *cell = keeper->engine.cell;
+	PGresult *rows CLEANUP(result_clear) = NULL;
+	if (places > BATCH_REPLIES_MAX)
+		places = BATCH_REPLIES_MAX;
+	cell_choose(cell, queue, keeper->places, places);
+	array_begin(&keeper->targets, ARRAY_INT4);
+	for (int i = 0; i < places; i++)
+		array_add_int4(&keeper->targets, keeper->places[i]);
+	const struct parameter parameters[] = {parameter_text(cell_queue_name(cell, queue)), array_parameter(&keeper->targets)};
+	engine_begin_call(&keeper->engine);
+	/* A lock that cannot be had: nothing was admitted, the next look comes soon. */
+	if (engine_run(&keeper->engine, engine_statement("admit.sql"), parameters, COUNT_OF(parameters), true, &rows, err)) {
+		engine_end_call(&keeper->engine);
+		return 0;
+	}
+	if (!cell_may_dispatch(cell))
+		log_error("admitted tasks while the sign of life was too old to dispatch them", "queue", cell_queue_name(cell, queue), "count", LOG_INT(PQntuples(rows)));
+	for (int row = 0; cell_may_dispatch(cell) && row < PQntuples(rows); row++)
+		engine_dispatch(&keeper->engine, rows, row, 0, queue, row_text(rows, row, 13), (struct origin){.partition = -1});
+	engine_end_call(&keeper->engine);
+	if (PQntuples(rows) > 0)
+		keeper->busy_ms = clock_monotonic_ms();
+	return PQntuples(rows);
+}
+
+static void admit_all(struct keeper *keeper, int queue, int places)
+{
+	struct error err;
+	while (places > 0 && !cell_stopping(keeper->engine.cell)) {
+		int admitted = admit(keeper, queue, places, &err);
+		if (admitted < (places < BATCH_REPLIES_MAX ? places : BATCH_REPLIES_MAX))
+			return;
+		places -= admitted;
+	}
+}
+
+/* The places that ended operations left: whoever has the role, they are filled at once. */
+static void fill_free_places(struct keeper *keeper)
+{
+	for (int queue = 0; queue < cell_queue_count(keeper->engine.cell); queue++) {
+		int places = cell_take_free(keeper->engine.cell, queue);
+		if (places > 0)
+			admit_all(keeper, queue, places);
+	}
+}
+
+/* Counts what each window still takes, and fills it. */
+static void fill_windows(struct keeper *keeper)
+{
+	struct error err;
+	PGresult *rows CLEANUP(result_clear) = NULL;
+	keeper->look_ms = clock_monotonic_ms();
+	if (engine_run(&keeper->engine, engine_statement("window_free.sql"), NULL, 0, true, &rows, &err))
+		return;
+	for (int row = 0; row < PQntuples(rows); row++) {
+		struct slice name = row_text(rows, row, 0);
+		int queue = cell_queue(keeper->engine.cell, name);
+		if (queue < 0) {
+			struct buffer text CLEANUP(buffer_clear) = {0};
+			buffer_add_slice(&text, name);
+			if (make_task_topic(keeper, buffer_slice(&text).start, &err)) {
+				log_warning("could not prepare the topic of a queue, trying on", "queue", buffer_slice(&text).start, "error", err.text);
+				continue;
+			}
+			queue = cell_queue(keeper->engine.cell, name);
+		}
+		if (queue >= 0 && keeper->role)
+			admit_all(keeper, queue, row_int4(rows, row, 1));
+	}
+}
+
+/* --- Life */
+
+enum status keeper_open(struct cell *cell, struct keeper **keeper, struct error *err)
+{
+	char host[64] = "";
+	struct keeper *made = xcalloc(1, sizeof *made);
+	gethostname(host, sizeof host - 1);
+	snprintf(made->name, sizeof made->name, "%s:%d", host, (int)getpid());
+	uuid_generate_random(made->instance);
+	made->engine = (struct engine){.cell = cell, .who = "keeper", .thread = CELL_THREADS_MAX - 1};
+	enum status status = cell_connect(cell, "keeper", &made->engine.connection, err);
+	if (!status)
+		status = dispatcher_open(cell, "keeper", nothing, NULL, &made->engine.dispatcher, err);
+	if (!status)
+		status = make_topics(made, err);
+	if (!status)
+		status = beat(made, false, err);
+	if (status) {
+		keeper_free(made);
+		return status;
+	}
+	*keeper = made;
+	return E_OK;
+}
+
+void keeper_free(struct keeper *keeper)
+{
+	if (!keeper)
+		return;
+	engine_clear(&keeper->engine);
+	array_clear(&keeper->targets);
+	free_pointer(&keeper);
+}
+
+/* Until a lane or a submit has something for us, or it is time to look. True: somebody told. */
+static bool wait_for_work(struct keeper *keeper)
+{
+	const struct settings *settings = cell_settings(keeper->engine.cell);
+	struct pollfd fds[] = {{.fd = cell_wake_fd(keeper->engine.cell), .events = POLLIN}, {.fd = connection_socket(keeper->engine.connection), .events = POLLIN}};
+	int64_t look = keeper->look_ms + (keeper->sleeping ? ASLEEP_LOOK_MS : AWAKE_LOOK_MS), next_beat = keeper->beat_ms + settings->beat_ms;
+	int64_t wait_ms = (look < next_beat ? look : next_beat) - clock_monotonic_ms();
+	poll(fds, COUNT_OF(fds), wait_ms < 0 ? 0 : (int)wait_ms);
+	bool told = connection_notified(keeper->engine.connection);
+	if (fds[0].revents) {
+		cell_drain_wake(keeper->engine.cell);
+		told = true;
+	}
+	return told;
+}
+
+/* Connects anew where the connection was lost, and listens: what was told meanwhile is found by the look. */
+static enum status listen_anew(struct keeper *keeper, const void **listening_on, struct error *err)
+{
+	enum status status = E_OK;
+	if (!connection_usable(keeper->engine.connection)) {
+		connection_close_pointer(&keeper->engine.connection);
+		status = cell_connect(keeper->engine.cell, "keeper", &keeper->engine.connection, err);
+	}
+	if (!status && *listening_on != keeper->engine.connection)
+		status = connection_listen(keeper->engine.connection, "kser_ready", err);
+	*listening_on = status ? NULL : keeper->engine.connection;
+	return status;
+}
+
+static void turn(struct keeper *keeper)
+{
+	struct error err;
+	bool told = wait_for_work(keeper);
+	int64_t now_ms = clock_monotonic_ms();
+	if (told)
+		keeper->busy_ms = now_ms;
+	bool sleepy = now_ms - keeper->busy_ms >= AWAKE_FOR_MS;
+	if (sleepy != keeper->sleeping || !keeper->joined || now_ms - keeper->beat_ms >= cell_settings(keeper->engine.cell)->beat_ms) {
+		if (beat(keeper, sleepy, &err))
+			return;
+		keeper->look_ms = sleepy ? 0 : keeper->look_ms; /* whoever read `sleeping` before did not tell */
+	}
+	fill_free_places(keeper);
+	if (told || now_ms - keeper->look_ms >= (keeper->sleeping ? ASLEEP_LOOK_MS : AWAKE_LOOK_MS))
+		fill_windows(keeper);
+	dispatcher_poll(keeper->engine.dispatcher, 0);
+	engine_settle_refused(&keeper->engine, nothing, NULL);
+	engine_end_call(&keeper->engine);
+}
+
+static void leave(struct keeper *keeper)
+{
+	struct error err;
+	PGresult *row CLEANUP(result_clear) = NULL;
+	if (!connection_usable(keeper->engine.connection))
+		return;
+	if (connection_run(keeper->engine.connection, engine_statement("leave.sql"), (struct parameter[]){parameter_uuid(keeper->instance)}, 1, true, 2000, &row, &err))
+		log_warning("could not sign off", "error", err.text);
+}
+
+void *keeper_run(void *argument)
+{
+	struct keeper *keeper = argument;
+	const void *listening_on = NULL;
+	struct error err;
+	while (!cell_stopping(keeper->engine.cell)) {
+		if (listen_anew(keeper, &listening_on, &err)) {
+			if (err.status != E_RETRY) {
+				log_error("cannot go on", "error", err.text);
+				cell_stop(keeper->engine.cell);
+			}
+			continue;
+		}
+		turn(keeper);
+	}
+	dispatcher_poll(keeper->engine.dispatcher, 0);
+	leave(keeper);
+	return NULL;
+}

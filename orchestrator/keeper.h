@@ -1,0 +1,19 @@
+#pragma once
+
+/*
+ * The keeper: one thread in each orchestrator. It gives the signs of life, admits waiting tasks into the places
+ * that its lanes made free, and, while this instance has the keeper's role (one at a time, a row with
+ * a lease), fills the windows, and makes the topics of new queues. Every job of it is safe to run twice.
+ */
+
+#include "orchestrator/cell.h"
+
+struct keeper; /* opaque */
+
+/* Connects, joins, and creates the topics that are missing: on E_OK lanes may be opened. E_RETRY: stopping. */
+MUST_USE enum status keeper_open(struct cell *cell, struct keeper **keeper, struct error *err);
+
+/* The thread's function: runs until the cell stops, then leaves. `keeper` stays the caller's. */
+void *keeper_run(void *keeper);
+
+void keeper_free(struct keeper *keeper);

@@ -1,0 +1,252 @@
+#include "orchestrator/lane.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/memory.h"
+#include "orchestrator/batch.h"
+#include "orchestrator/engine.h"
+#include "orchestrator/intake.h"
+#include "orchestrator/records.h"
+#include "orchestrator/rows.h"
+
+#define IDLE_POLL_MS 200
+#define BUSY_WAIT_MS 100
+
+/* Columns of the apply statement. */
+enum { INPUT, VERDICT, FREED, ENDED_PARTITION, DISPATCH };
+
+struct lane {
+	struct engine engine;
+	struct intake *intake;
+	struct batch *batch;
+	struct reply_record *busy; /* their task was locked: tried again, in the careful way */
+	size_t busy_count;
+	bool careful; /* the batch has such ones */
+	char name[24];
+};
+
+static void acknowledged(void *context, struct origin origin)
+{
+	struct lane *lane = context;
+	intake_finish(lane->intake, origin);
+}
+
+static void drop_busy(struct lane *lane)
+{
+	for (size_t i = 0; i < lane->busy_count; i++)
+		reply_record_drop(&lane->busy[i]);
+	lane->busy_count = 0;
+}
+
+/* What was not applied yet comes to the next owner; what was is given time until its dispatches are acknowledged. */
+static void revoked(void *context, int64_t deadline_ms)
+{
+	struct lane *lane = context;
+	batch_reset(lane->batch);
+	drop_busy(lane);
+	while (dispatcher_pending(lane->engine.dispatcher) > 0 && clock_monotonic_ms() < deadline_ms)
+		dispatcher_poll(lane->engine.dispatcher, 10);
+}
+
+enum status lane_open(struct cell *cell, int number, struct lane **lane, struct error *err)
+{
+	struct lane *made = xcalloc(1, sizeof *made);
+	snprintf(made->name, sizeof made->name, "lane-%d", number);
+	made->engine = (struct engine){.cell = cell, .who = made->name, .thread = number};
+	made->batch = batch_new();
+	made->busy = xcalloc(BATCH_REPLIES_MAX, sizeof *made->busy);
+	enum status status = dispatcher_open(cell, made->name, acknowledged, made, &made->engine.dispatcher, err);
+	if (!status)
+		status = intake_open(cell, made->name, revoked, made, &made->intake, err);
+	if (status) {
+		lane_free(made);
+		return status;
+	}
+	*lane = made;
+	return E_OK;
+}
+
+void lane_free(struct lane *lane)
+{
+	if (!lane)
+		return;
+	intake_close(lane->intake, (int)cell_settings(lane->engine.cell)->drain_ms);
+	engine_clear(&lane->engine);
+	drop_busy(lane);
+	free_pointer(&lane->busy);
+	batch_free(lane->batch);
+	free_pointer(&lane);
+}
+
+/* One record: a reply goes into the batch, all else is done at once. Takes the record over. */
+static void take(struct lane *lane, rd_kafka_message_t *record)
+{
+	struct error err = {0};
+	struct message message;
+	struct origin origin = intake_origin(lane->intake, record);
+	enum status status = message_parse((struct slice){record->payload, record->len}, &message, &err);
+	if (!status && intake_is_submission(lane->intake, record))
+		status = records_submit(&lane->engine, record, &message, &err);
+	else if (!status && message.stamped && message.stamp.kind != MESSAGE_RESULT)
+		status = records_note(&lane->engine, record, &message, &err);
+	else if (!status) {
+		status = batch_add(lane->batch, lane->engine.cell, record, &message, origin, &err);
+		if (!status)
+			return;
+	}
+	if (status == E_INVALID)
+		status = records_bury(&lane->engine, record, err.text);
+	if (!status)
+		intake_finish(lane->intake, origin);
+	rd_kafka_message_destroy(record);
+}
+
+/* Puts the busy ones whose time has come at the head of the batch. */
+static void take_busy(struct lane *lane)
+{
+	size_t kept = 0;
+	int64_t now_ms = clock_monotonic_ms();
+	for (size_t i = 0; i < lane->busy_count; i++) {
+		if (lane->busy[i].retry_ms <= now_ms)
+			lane->batch->replies[lane->batch->count++] = lane->busy[i];
+		else
+			lane->busy[kept++] = lane->busy[i];
+	}
+	lane->careful = kept < lane->busy_count;
+	lane->busy_count = kept;
+}
+
+/* Whatever has arrived is the batch: one wait for the first record, none for more. */
+static void collect(struct lane *lane)
+{
+	size_t room = (size_t)cell_settings(lane->engine.cell)->batch;
+	take_busy(lane);
+	int wait_ms = lane->batch->count ? 0 : lane->busy_count ? BUSY_WAIT_MS / 2 : IDLE_POLL_MS;
+	while (lane->batch->count + lane->busy_count < room) {
+		rd_kafka_message_t *record = intake_next(lane->intake, wait_ms);
+		if (!record)
+			return;
+		take(lane, record);
+		wait_ms = 0;
+	}
+}
+
+static void keep_busy(struct lane *lane, struct reply_record *reply)
+{
+	assert(lane->busy_count < BATCH_REPLIES_MAX);
+	reply->retry_ms = clock_monotonic_ms() + BUSY_WAIT_MS;
+	lane->busy[lane->busy_count++] = *reply;
+	reply->record = NULL;
+}
+
+/* One row of the answer: an applied reply is finished now, or when its dispatch is acknowledged. */
+static void hand_over_row(struct lane *lane, const PGresult *rows, int row)
+{
+	struct reply_record *reply = batch_reply(lane->batch, row_int4(rows, row, INPUT));
+	struct slice verdict = row_text(rows, row, VERDICT);
+	if (slice_is(verdict, "busy")) {
+		keep_busy(lane, reply);
+		return;
+	}
+	if (slice_is(verdict, "won"))
+		cell_answered(lane->engine.cell, reply->queue, row_int4(rows, row, ENDED_PARTITION));
+	else if (slice_is(verdict, "ahead"))
+		log_error("a reply is of an epoch that the database does not know: was the database set back?", "epoch", LOG_INT(reply->message.stamp.epoch));
+	if (row_null(rows, row, DISPATCH))
+		intake_finish(lane->intake, reply->origin);
+	else
+		engine_dispatch(&lane->engine, rows, row, DISPATCH, reply->queue, reply->message.result.text, reply->origin);
+}
+
+static void add_free_places(struct lane *lane, const PGresult *rows)
+{
+	int places = 0, queue = -1;
+	for (int row = 0; row < PQntuples(rows); row++) {
+		if (row_null(rows, row, FREED))
+			continue;
+		int freed = cell_queue(lane->engine.cell, row_text(rows, row, FREED));
+		if (freed != queue && places > 0)
+			cell_add_free(lane->engine.cell, queue, places);
+		places = freed == queue ? places + 1 : 1;
+		queue = freed;
+	}
+	if (places > 0)
+		cell_add_free(lane->engine.cell, queue, places);
+}
+
+/* One transaction. With a stale beat its dispatches may not be sent: the same replies are applied again, which gives them anew. */
+static enum status apply(struct lane *lane, struct error *err)
+{
+	struct parameter parameters[APPLY_PARAMETERS];
+	PGresult *rows CLEANUP(result_clear) = NULL;
+	bool careful = lane->careful;
+	for (;;) {
+		batch_parameters(lane->batch, lane->engine.cell, careful, parameters);
+		engine_begin_call(&lane->engine);
+		enum status status = engine_run(&lane->engine, engine_statement("apply.sql"), parameters, APPLY_PARAMETERS, !careful, &rows, err);
+		if (status == E_RETRY && !cell_stopping(lane->engine.cell)) {
+			careful = true;
+			continue;
+		}
+		if (status)
+			return status;
+		if (cell_may_dispatch(lane->engine.cell))
+			break;
+		log_warning("the last sign of life is too old to dispatch, applying again", "thread", lane->name);
+		result_clear(&rows);
+		if (!cell_pause(lane->engine.cell, BUSY_WAIT_MS))
+			return E_RETRY;
+	}
+	for (int row = 0; row < PQntuples(rows); row++)
+		hand_over_row(lane, rows, row);
+	add_free_places(lane, rows);
+	return E_OK;
+}
+
+/* The database refuses the whole batch for something in one of its replies: each alone, and the culprit is buried. */
+static void apply_one_by_one(struct lane *lane)
+{
+	size_t count = lane->batch->count;
+	struct reply_record *replies = xcalloc(count, sizeof *replies);
+	memcpy(replies, lane->batch->replies, count * sizeof *replies);
+	for (size_t i = 0; i < count; i++) {
+		struct error err = {0};
+		lane->batch->replies[0] = replies[i];
+		lane->batch->count = 1;
+		if (apply(lane, &err) == E_INVALID && records_bury(&lane->engine, replies[i].record, err.text) == E_OK)
+			intake_finish(lane->intake, replies[i].origin);
+		batch_reset(lane->batch);
+	}
+	free_pointer(&replies);
+}
+
+static void apply_batch(struct lane *lane)
+{
+	struct error err = {0};
+	if (lane->batch->count == 0)
+		return;
+	if (apply(lane, &err) == E_INVALID)
+		apply_one_by_one(lane);
+	batch_reset(lane->batch);
+	engine_end_call(&lane->engine);
+}
+
+void *lane_run(void *argument)
+{
+	struct lane *lane = argument;
+	while (!cell_stopping(lane->engine.cell)) {
+		collect(lane);
+		apply_batch(lane);
+		dispatcher_poll(lane->engine.dispatcher, 0);
+		engine_settle_refused(&lane->engine, acknowledged, lane);
+		engine_end_call(&lane->engine);
+		intake_commit(lane->intake, false);
+	}
+	revoked(lane, clock_monotonic_ms() + cell_settings(lane->engine.cell)->drain_ms);
+	intake_commit(lane->intake, true);
+	return NULL;
+}

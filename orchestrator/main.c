@@ -1,0 +1,125 @@
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "common/memory.h"
+#include "orchestrator/keeper.h"
+#include "orchestrator/lane.h"
+#include "orchestrator/settings.h"
+
+enum { EXIT_WRONG = 2, EXIT_REFUSED = 5 };
+
+/* SIGTERM and SIGINT stop in order; a second one means now. */
+static void *wait_for_signals(void *argument)
+{
+	struct cell *cell = argument;
+	sigset_t signals;
+	int number;
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGUSR1); /* the main thread is done */
+	sigwait(&signals, &number);
+	if (number == SIGUSR1)
+		return NULL;
+	log_info("stopping");
+	cell_stop(cell);
+	sigwait(&signals, &number);
+	if (number != SIGUSR1) {
+		log_warning("stopping at once");
+		_exit(EXIT_FAILURE);
+	}
+	return NULL;
+}
+
+static void block_signals(void)
+{
+	sigset_t signals;
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGUSR1);
+	pthread_sigmask(SIG_BLOCK, &signals, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static enum status check(const struct settings *settings, struct error *err)
+{
+	enum status status = topics_check(settings->topic_prefix, "", err);
+	if (!status && settings->silence_ms <= settings->lease_ms)
+		status = fail(err, E_INVALID, "silence-limit: must be more than keeper-lease");
+	if (!status && settings->lease_ms < 2 * settings->beat_ms)
+		status = fail(err, E_INVALID, "keeper-lease: must be at least twice the beat-interval");
+	return status;
+}
+
+/* Opens the lanes and runs all threads until the cell stops. */
+static enum status run_lanes(struct cell *cell, struct keeper *keeper, struct error *err)
+{
+	struct lane *lanes[CELL_THREADS_MAX] = {0};
+	pthread_t threads[CELL_THREADS_MAX], keeper_thread;
+	int count = (int)cell_settings(cell)->lanes, started = 0;
+	enum status status = E_OK;
+	for (int i = 0; i < count && !status; i++)
+		status = lane_open(cell, i, &lanes[i], err);
+	if (!status) {
+		pthread_create(&keeper_thread, NULL, keeper_run, keeper);
+		for (; started < count; started++)
+			pthread_create(&threads[started], NULL, lane_run, lanes[started]);
+		log_info("ready", "lanes", LOG_INT(count), "prefix", cell_settings(cell)->topic_prefix);
+		for (int i = 0; i < started; i++)
+			pthread_join(threads[i], NULL);
+		pthread_join(keeper_thread, NULL);
+	}
+	for (int i = 0; i < count; i++)
+		lane_free(lanes[i]);
+	return status;
+}
+
+static int run(struct cell *cell)
+{
+	struct error err = {0};
+	struct keeper *keeper = NULL;
+	enum status status = keeper_open(cell, &keeper, &err);
+	if (!status)
+		status = run_lanes(cell, keeper, &err);
+	keeper_free(keeper);
+	if (status == E_OK || cell_stopping(cell))
+		return EXIT_SUCCESS;
+	log_error("cannot run", "error", err.text);
+	return status == E_CONFLICT ? EXIT_REFUSED : status == E_INVALID ? EXIT_WRONG : EXIT_FAILURE;
+}
+
+int main(int argc, char **argv)
+{
+	struct settings settings = {0};
+	struct buffer errors = {0};
+	struct error err;
+	int first = argc;
+	enum settings_answer answer = settings_read(&orchestrator_program, argc, argv, &settings, &settings.kafka, NULL, NULL, &first, &errors);
+	if (answer == SETTINGS_DONE)
+		return EXIT_SUCCESS;
+	if (answer == SETTINGS_RUN && first < argc)
+		buffer_printf(&errors, "%s: takes no arguments\n", argv[first]);
+	if (answer == SETTINGS_RUN && check(&settings, &err))
+		buffer_printf(&errors, "%s\n", err.text);
+	if (errors.length > 0) {
+		fprintf(stderr, "%s", errors.bytes);
+		return EXIT_WRONG;
+	}
+	log_open(orchestrator_program.name, (enum log_level)settings.log_level, (enum log_format)settings.log_format);
+	block_signals();
+	struct cell *cell = cell_new(&settings);
+	pthread_t signals;
+	pthread_create(&signals, NULL, wait_for_signals, cell);
+	int code = run(cell);
+	pthread_kill(signals, SIGUSR1);
+	pthread_join(signals, NULL);
+	cell_free(cell);
+	properties_clear(&settings.kafka);
+	buffer_clear(&errors);
+	return code;
+}

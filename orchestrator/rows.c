@@ -1,0 +1,43 @@
+#include "orchestrator/rows.h"
+
+#include <arpa/inet.h>
+#include <endian.h>
+#include <string.h>
+
+bool row_null(const PGresult *result, int row, int column)
+{
+	return PQgetisnull(result, row, column);
+}
+
+bool row_bool(const PGresult *result, int row, int column)
+{
+	return !row_null(result, row, column) && PQgetvalue(result, row, column)[0] != 0;
+}
+
+int32_t row_int4(const PGresult *result, int row, int column)
+{
+	uint32_t wire = 0;
+	if (!row_null(result, row, column))
+		memcpy(&wire, PQgetvalue(result, row, column), sizeof wire);
+	return (int32_t)ntohl(wire);
+}
+
+int64_t row_int8(const PGresult *result, int row, int column)
+{
+	uint64_t wire = 0;
+	if (!row_null(result, row, column))
+		memcpy(&wire, PQgetvalue(result, row, column), sizeof wire);
+	return (int64_t)be64toh(wire);
+}
+
+struct slice row_text(const PGresult *result, int row, int column)
+{
+	return (struct slice){PQgetvalue(result, row, column), (size_t)PQgetlength(result, row, column)};
+}
+
+void row_uuid(const PGresult *result, int row, int column, uuid_t uuid)
+{
+	uuid_clear(uuid);
+	if (!row_null(result, row, column))
+		memcpy(uuid, PQgetvalue(result, row, column), sizeof(uuid_t));
+}

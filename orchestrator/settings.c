@@ -1,0 +1,44 @@
+#include "orchestrator/settings.h"
+
+#include <stddef.h>
+
+#include "common/limits.h"
+
+static const char *const log_levels[] = {"debug", "info", "warning", "error", NULL};
+static const char *const log_formats[] = {"logfmt", "json", NULL};
+
+#define AT(member) offsetof(struct settings, member)
+
+static const struct setting settings[] = {
+	{.name = "database", .environment = "KSER_DATABASE_URL", .kind = SETTING_SECRET, .offset = AT(database), .fallback = "",
+		.help = "PostgreSQL, as URI or key=value text; empty: libpq's own environment (PGHOST, PGSERVICE ...)"},
+	{.name = "brokers", .kind = SETTING_TEXT, .offset = AT(brokers), .fallback = "127.0.0.1:9092", .help = "Kafka brokers, host:port, separated by commas"},
+	{.name = "topic-prefix", .kind = SETTING_TEXT, .offset = AT(topic_prefix), .fallback = "kser", .help = "first part of the names of all topics and groups; one prefix, one database"},
+	{.name = "lanes", .kind = SETTING_INTEGER, .offset = AT(lanes), .fallback = "2", .min = 1, .max = 64,
+		.help = "threads that apply results, each with a database connection of its own; about one for each core"},
+	{.name = "task-partitions", .kind = SETTING_INTEGER, .offset = AT(task_partitions), .fallback = "12", .min = 1, .max = PARTITIONS_MAX,
+		.help = "partitions of a topic of tasks, when this program creates it: the most workers that share a queue"},
+	{.name = "result-partitions", .kind = SETTING_INTEGER, .offset = AT(result_partitions), .fallback = "4", .min = 1, .max = PARTITIONS_MAX,
+		.help = "partitions of the topic of results, when this program creates it: the most lanes that share the work"},
+	{.name = "batch", .kind = SETTING_INTEGER, .offset = AT(batch), .fallback = "1000", .min = 1, .max = BATCH_REPLIES_MAX,
+		.help = "results applied in one transaction, at most; what has arrived is the batch, nothing is waited for"},
+	{.name = "beat-interval", .kind = SETTING_DURATION, .offset = AT(beat_ms), .fallback = "1s", .min = 100, .max = 2000,
+		.help = "between two signs of life in the database"},
+	{.name = "keeper-lease", .kind = SETTING_DURATION, .offset = AT(lease_ms), .fallback = "4s", .min = 1000, .max = 60000,
+		.help = "how long the keeper's role lasts without a sign of life; dispatches stop as long before as the beat takes"},
+	{.name = "silence-limit", .kind = SETTING_DURATION, .offset = AT(silence_ms), .fallback = "8s", .min = 2000, .max = 600000,
+		.help = "after which a silent orchestrator counts as gone; more than the keeper's lease"},
+	{.name = "drain-timeout", .kind = SETTING_DURATION, .offset = AT(drain_ms), .fallback = "10s", .min = 0, .max = 600000,
+		.help = "how long SIGTERM waits for acknowledgements before it leaves"},
+	{.name = "log-level", .kind = SETTING_CHOICE, .offset = AT(log_level), .fallback = "info", .choices = log_levels, .help = "least level of what is logged"},
+	{.name = "log-format", .kind = SETTING_CHOICE, .offset = AT(log_format), .fallback = "logfmt", .choices = log_formats, .help = "form of a log line"},
+};
+
+const struct program orchestrator_program = {
+	.name = "kser-orchestrator",
+	.summary = "Keeps operations and their tasks in PostgreSQL, sends the tasks whose turn it is to Kafka, and starts the next on each result.",
+	.usage = "[options]",
+	.section = "orchestrator",
+	.settings = settings,
+	.count = COUNT_OF(settings),
+};

@@ -1,0 +1,26 @@
+#pragma once
+
+/* The settings of kser-orchestrator, read once at start. */
+
+#include <stdint.h>
+
+#include "common/settings.h"
+
+struct settings {
+	const char *database;
+	const char *brokers;
+	const char *topic_prefix;
+	int64_t lanes;
+	int64_t task_partitions;
+	int64_t result_partitions;
+	int64_t batch;
+	int64_t beat_ms;
+	int64_t lease_ms;
+	int64_t silence_ms;
+	int64_t drain_ms;
+	int log_level;
+	int log_format;
+	struct properties kafka;
+};
+
+extern const struct program orchestrator_program;
