@@ -102,8 +102,10 @@ static enum log_level level_of(int syslog_level)
 
 static void tell(const rd_kafka_t *client, int level, const char *facility, const char *text)
 {
-	/* The user's properties go to producers and consumers alike; what concerns only the other kind is no news. */
-	if (strcmp(facility, "CONFWARN") == 0 && strstr(text, "will be ignored by this"))
+	/* The user's properties go to producers and consumers alike; what concerns only the other kind is no news. Nor is
+	   that brokers without admin calls create topics when asked for them. */
+	bool other_kind = strcmp(facility, "CONFWARN") == 0 && strstr(text, "will be ignored by this");
+	if (other_kind || strcmp(facility, "AUTOCREATE") == 0)
 		return;
 	const char *name = rd_kafka_name(client);
 	if (level > LOG_CRIT && level < LOG_DEBUG && told_before(line_hash(name, text), clock_monotonic_ms()))
@@ -299,18 +301,35 @@ static bool exists(const struct rd_kafka_metadata *metadata, const char *topic)
 	return false;
 }
 
-/* Fills `missing` (room for `count`); the brokers are asked for all topics, since asking for one may create it. */
+/* Admin calls go to the controller; librdkafka's mock cluster names one that it does not have, and they would wait for ever. */
+static bool has_controller(rd_kafka_t *client, const struct rd_kafka_metadata *metadata, int timeout_ms)
+{
+	int32_t controller = rd_kafka_controllerid(client, timeout_ms);
+	for (int i = 0; i < metadata->broker_cnt; i++)
+		if (metadata->brokers[i].id == controller)
+			return true;
+	return false;
+}
+
+/* What is to be created: pointers into what is wanted. */
+struct missing {
+	const struct topic_wanted **topics; /* room for all that are wanted */
+	size_t count;
+	bool by_admin; /* else by asking for them */
+};
+
+/* The brokers are asked for all topics, since asking for one may create it. */
 static enum status find_missing(rd_kafka_t *client, const struct topic_wanted *wanted, size_t count, int64_t until_ms,
-	const struct topic_wanted **missing, size_t *missing_count, struct error *err)
+	struct missing *missing, struct error *err)
 {
 	const struct rd_kafka_metadata *metadata;
 	rd_kafka_resp_err_t error = rd_kafka_metadata(client, 1, NULL, &metadata, left_ms(until_ms));
 	if (error)
 		return no_answer(error, err);
-	*missing_count = 0;
 	for (size_t i = 0; i < count; i++)
 		if (!exists(metadata, wanted[i].name))
-			missing[(*missing_count)++] = &wanted[i];
+			missing->topics[missing->count++] = &wanted[i];
+	missing->by_admin = missing->count && has_controller(client, metadata, left_ms(until_ms));
 	rd_kafka_metadata_destroy(metadata);
 	return E_OK;
 }
@@ -333,12 +352,13 @@ static enum status creation_status(const char *topic, rd_kafka_resp_err_t error,
 	}
 }
 
-/* The answer of the broker for each topic; `error` is of the call as a whole (no broker, no such call). */
-static enum status creation_answer(rd_kafka_event_t *event, rd_kafka_resp_err_t *error, struct error *err)
+/* The answer of the broker for each topic. */
+static enum status creation_answer(rd_kafka_event_t *event, struct error *err)
 {
-	*error = event ? rd_kafka_event_error(event) : RD_KAFKA_RESP_ERR__TIMED_OUT;
-	if (*error)
-		return fail(err, E_RETRY, "could not create topics: %s", event ? rd_kafka_event_error_string(event) : rd_kafka_err2str(*error));
+	if (!event)
+		return fail(err, E_RETRY, "could not create topics: no answer in time");
+	if (rd_kafka_event_error(event))
+		return fail(err, E_RETRY, "could not create topics: %s", rd_kafka_event_error_string(event));
 	size_t count;
 	const rd_kafka_topic_result_t **results = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count);
 	enum status status = E_OK;
@@ -348,36 +368,36 @@ static enum status creation_answer(rd_kafka_event_t *event, rd_kafka_resp_err_t 
 	return status;
 }
 
-static enum status create(rd_kafka_t *client, const struct topic_wanted **missing, size_t count, int64_t until_ms,
-	rd_kafka_resp_err_t *error, struct error *err)
+static enum status call_create(rd_kafka_t *client, rd_kafka_NewTopic_t **list, size_t count, int64_t until_ms, struct error *err)
 {
-	char text[256] = "";
-	rd_kafka_NewTopic_t **list = xcalloc(count, sizeof *list);
-	bool whole = true;
-	for (size_t i = 0; i < count && whole; i++) {
-		list[i] = rd_kafka_NewTopic_new(missing[i]->name, missing[i]->partitions, -1, text, sizeof text);
-		whole = list[i] != NULL;
-	}
-	*error = RD_KAFKA_RESP_ERR_NO_ERROR;
-	enum status status = E_OK;
-	if (whole) {
-		rd_kafka_queue_t *queue = rd_kafka_queue_new(client);
-		rd_kafka_CreateTopics(client, list, count, NULL, queue);
-		rd_kafka_event_t *event = rd_kafka_queue_poll(queue, left_ms(until_ms));
-		status = creation_answer(event, error, err);
-		if (event)
-			rd_kafka_event_destroy(event);
-		rd_kafka_queue_destroy(queue);
-	} else {
-		status = fail(err, E_INVALID, "cannot create a topic: %s", text);
-	}
-	for (size_t i = 0; i < count && list[i]; i++)
-		rd_kafka_NewTopic_destroy(list[i]);
-	free(list);
+	rd_kafka_queue_t *queue = rd_kafka_queue_new(client);
+	rd_kafka_CreateTopics(client, list, count, NULL, queue);
+	rd_kafka_event_t *event = rd_kafka_queue_poll(queue, left_ms(until_ms));
+	enum status status = creation_answer(event, err);
+	if (event)
+		rd_kafka_event_destroy(event);
+	rd_kafka_queue_destroy(queue);
 	return status;
 }
 
-/* Where there are no admin calls (librdkafka's mock cluster), asking for a topic creates it, if the client allows that. */
+static enum status create(rd_kafka_t *client, const struct missing *missing, int64_t until_ms, struct error *err)
+{
+	rd_kafka_NewTopic_t **list CLEANUP(free_pointer) = xcalloc(missing->count, sizeof *list);
+	enum status status = E_OK;
+	for (size_t i = 0; i < missing->count && !status; i++) {
+		char text[256] = "";
+		list[i] = rd_kafka_NewTopic_new(missing->topics[i]->name, missing->topics[i]->partitions, -1, text, sizeof text);
+		if (!list[i])
+			status = fail(err, E_INVALID, "cannot create the topic %s: %s", missing->topics[i]->name, text);
+	}
+	if (!status)
+		status = call_create(client, list, missing->count, until_ms, err);
+	for (size_t i = 0; i < missing->count && list[i]; i++)
+		rd_kafka_NewTopic_destroy(list[i]);
+	return status;
+}
+
+/* How many partitions it has, all with a leader, or 0. Brokers without admin calls create what a producer asks for. */
 static enum status ask_for(rd_kafka_t *client, const char *topic, int64_t until_ms, int *partitions, struct error *err)
 {
 	*partitions = 0;
@@ -395,11 +415,12 @@ static enum status ask_for(rd_kafka_t *client, const char *topic, int64_t until_
 }
 
 /* Brokers answer a creation before all of them know of it. */
-static enum status wait_for(rd_kafka_t *client, const struct topic_wanted **missing, size_t count, int64_t until_ms, struct error *err)
+static enum status wait_for(rd_kafka_t *client, const struct missing *missing, int64_t until_ms, struct error *err)
 {
-	for (size_t i = 0; i < count;) {
+	for (size_t i = 0; i < missing->count;) {
+		const char *topic = missing->topics[i]->name;
 		int partitions;
-		enum status status = ask_for(client, missing[i]->name, until_ms, &partitions, err);
+		enum status status = ask_for(client, topic, until_ms, &partitions, err);
 		if (status)
 			return status;
 		if (partitions > 0) {
@@ -407,7 +428,7 @@ static enum status wait_for(rd_kafka_t *client, const struct topic_wanted **miss
 			continue;
 		}
 		if (left_ms(until_ms) == 0)
-			return fail(err, E_RETRY, "the topic %s has no leader yet", missing[i]->name);
+			return fail(err, E_RETRY, "the topic %s has no leader yet", topic);
 		nanosleep(&(struct timespec){.tv_nsec = 20 * 1000 * 1000}, NULL);
 	}
 	return E_OK;
@@ -416,16 +437,12 @@ static enum status wait_for(rd_kafka_t *client, const struct topic_wanted **miss
 enum status kafka_create_topics(rd_kafka_t *client, const struct topic_wanted *wanted, size_t count, int timeout_ms, struct error *err)
 {
 	int64_t until_ms = clock_monotonic_ms() + timeout_ms;
-	const struct topic_wanted **missing CLEANUP(free_pointer) = xcalloc(count, sizeof *missing);
-	size_t missing_count = 0;
-	enum status status = find_missing(client, wanted, count, until_ms, missing, &missing_count, err);
-	if (status || missing_count == 0)
-		return status;
-	rd_kafka_resp_err_t error;
-	status = create(client, missing, missing_count, until_ms, &error, err);
-	if (error == RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE)
-		status = E_OK;
-	return status ? status : wait_for(client, missing, missing_count, until_ms, err);
+	const struct topic_wanted **topics CLEANUP(free_pointer) = xcalloc(count, sizeof *topics);
+	struct missing missing = {.topics = topics};
+	enum status status = find_missing(client, wanted, count, until_ms, &missing, err);
+	if (!status && missing.by_admin)
+		status = create(client, &missing, until_ms, err);
+	return status ? status : wait_for(client, &missing, until_ms, err);
 }
 
 enum status kafka_partitions(rd_kafka_t *client, const char *topic, int timeout_ms, int *partitions, struct error *err)
