@@ -28,7 +28,7 @@ enum setting_kind {
 };
 
 struct setting {
-	const char *name;          /* "group-session": --group-session, KSER_GROUP_SESSION, group_session in the file */
+	const char *name;          /* "group-session": --group-session, KSER_GROUP_SESSION, group_session in the file; NULL: a heading, its text in help */
 	const char *environment;   /* another name than the derived one, or NULL */
 	enum setting_kind kind;
 	size_t offset;             /* of the member in the program's struct */
