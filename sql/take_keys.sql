@@ -17,8 +17,8 @@ begin
 			insert into keys (key, operation_id, body_hash, until) values (wanted.key, ids[wanted.ordinality], wanted.body_hash, wanted.until)
 			on conflict (key) do nothing;
 			exit when found;
-			-- A fresh statement: sees who was first. Locked, so that only one of many takes an expired key over.
-			select k.operation_id, k.body_hash, k.until into present from keys k where k.key = wanted.key for update;
+			-- A fresh statement: sees who was first.
+			select k.operation_id, k.body_hash, k.until into present from keys k where k.key = wanted.key;
 			continue when not found;
 			if (case when present.until is null
 				then exists (select from operations o where o.id = present.operation_id and o.status in ('PENDING', 'RUNNING')) or present.operation_id = any (ids)
@@ -30,8 +30,10 @@ begin
 				ids[wanted.ordinality] := present.operation_id;
 				exit;
 			end if;
-			update keys k set operation_id = ids[wanted.ordinality], body_hash = wanted.body_hash, until = wanted.until where k.key = wanted.key;
-			exit;
+			-- Only one of many takes a key over that has expired.
+			update keys k set operation_id = ids[wanted.ordinality], body_hash = wanted.body_hash, until = wanted.until
+			where k.key = wanted.key and k.operation_id = present.operation_id;
+			exit when found;
 		end loop;
 	end loop;
 	return ids;

@@ -1,0 +1,82 @@
+"""The state machine without Kafka: a session that plays the orchestrator, and any number of others."""
+
+import json
+
+import psycopg2
+import psycopg2.extras
+import pytest
+
+# The settings of the engine's own connections, as the programs make them.
+ENGINE = ("-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
+          " -c jit=off -c lock_timeout=100ms")
+
+
+class Engine:
+    """Calls the engine's functions as a lane does. Answers (reply records) are numbered by the caller."""
+
+    def __init__(self, connection):
+        self.connection = connection
+
+    def rows(self, statement, *arguments):
+        with self.connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
+            cursor.execute(statement, arguments)
+            return [dict(row) for row in cursor.fetchall()] if cursor.description else []
+
+    def value(self, statement, *arguments):
+        row = self.rows(statement, *arguments)
+        return next(iter(row[0].values())) if row else None
+
+    def submit(self, name="op", tasks=None, **options):
+        names = {"params": "jsonb", "policy": "jsonb", "metadata": "jsonb", "key": "text", "priority": "integer", "queue": "text",
+                 "start_at": "timestamptz", "deadline": "interval", "key_for": "interval"}
+        if isinstance(tasks, int):
+            tasks = [{"entrypoint": f"step{i}", "params": {"i": i}} for i in range(tasks)]
+        given = [f"{n} => %s::{names[n]}" for n in options]
+        values = [json.dumps(v) if names[n] == "jsonb" else v for n, v in options.items()]
+        return self.value(f"select kser.submit({', '.join(['%s', 'tasks => %s::jsonb', *given])})", name, json.dumps(tasks) if tasks is not None else None, *values)
+
+    def admit(self, places=100, queue=""):
+        return self.rows("select * from kser.admit(%s, %s)", queue, [i % 12 for i in range(places)])
+
+    def result(self, dispatch, answer, retcode=0, **others):
+        """What apply is given for one dispatch."""
+        return {"uuid": dispatch["uuid"], "operation": dispatch["operation_id"], "position": dispatch["position"], "attempt": dispatch["attempt"],
+                "generation": dispatch["generation"], "epoch": dispatch["epoch"], "answer": answer, "retcode": retcode, "error": None, "stdout": None,
+                "stderr": None, "retval": None, "total": None, "plan": None, "temporary": None, "worker": "w1", "bytes": 100, "target": 5, **others}
+
+    def apply(self, *results, careful=False):
+        def column(name, dump=False):
+            return [json.dumps(r[name]) if dump and r[name] is not None else r[name] for r in results]
+
+        return self.rows(
+            "select * from kser.apply_results(%s::uuid[], %s::uuid[], %s, %s, %s::bigint[], %s::bigint[], %s::bigint[], %s, %s::text[], %s::text[], %s::text[],"
+            " %s::json[], %s::json[], %s::jsonb[], %s::boolean[], %s::text[], %s, %s, %s)",
+            column("uuid"), column("operation"), column("position"), column("attempt"), column("generation"), column("epoch"), column("answer"),
+            column("retcode"), column("error"), column("stdout"), column("stderr"), column("retval", True), column("total", True), column("plan", True),
+            column("temporary"), column("worker"), column("bytes"), column("target"), careful)
+
+    def operation(self, operation):
+        return self.rows("select * from kser.operations where id = %s", operation)[0]
+
+    def tasks(self, operation):
+        return self.rows("select * from kser.tasks where operation_id = %s order by position", operation)
+
+    def statuses(self, operation):
+        return [task["status"] for task in self.tasks(operation)]
+
+
+@pytest.fixture
+def engine(connect):
+    return Engine(connect(options=ENGINE))
+
+
+@pytest.fixture
+def another(connect):
+    """another(autocommit): one more session of the engine's."""
+    return lambda autocommit=True: Engine(connect(autocommit, options=ENGINE))
+
+
+@pytest.fixture
+def user(connect):
+    """user(autocommit): a session with the server's own settings."""
+    return lambda autocommit=True: Engine(connect(autocommit))

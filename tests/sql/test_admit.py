@@ -1,0 +1,122 @@
+"""kser.admit and kser.window_free: what may start, in which order, and how much at once."""
+
+import json
+
+
+def positions(rows):
+    return [(row["operation_id"], row["position"]) for row in rows]
+
+
+def test_moves_the_first_task_to_running_once(engine):
+    operation = engine.submit("x", 3)
+    dispatch, = engine.admit()
+    assert (dispatch["operation_id"], dispatch["position"], dispatch["attempt"], dispatch["entrypoint"], dispatch["params"]) == (operation, 0, 1, "step0", {"i": 0})
+    assert dispatch["generation"] == engine.value("select generation from kser.meta") and dispatch["result"] is None
+    assert engine.admit() == []
+    assert engine.operation(operation)["status"] == "RUNNING"
+    task = engine.tasks(operation)[0]
+    assert (task["status"], task["attempt"], task["epoch"], task["partition"]) == ("RUNNING", 1, dispatch["epoch"], dispatch["partition"])
+    assert engine.statuses(operation)[1:] == ["PENDING", "PENDING"]
+
+
+def test_order_is_priority_then_age_and_never_more_than_places(engine):
+    low = engine.submit("x", 1, priority=-5)
+    first = engine.submit("x", 1)
+    second = engine.submit("x", 1)
+    high = engine.submit("x", 1, priority=10)
+    assert [d["operation_id"] for d in engine.admit(1)] == [high]
+    assert {d["operation_id"] for d in engine.admit(2)} == {first, second}
+    assert [d["operation_id"] for d in engine.admit(2)] == [low]
+
+
+def test_nothing_starts_before_its_time(engine):
+    later = engine.submit("x", 1, start_at="2999-01-01", priority=10)
+    now = engine.submit("x", 1)
+    assert [d["operation_id"] for d in engine.admit()] == [now]
+    engine.rows("update kser.ready set due_at = now()")
+    assert [d["operation_id"] for d in engine.admit()] == [later]
+
+
+def test_queues_are_apart(engine):
+    gpu = engine.submit("x", 1, queue="gpu")
+    assert engine.admit() == []
+    assert [d["operation_id"] for d in engine.admit(queue="gpu")] == [gpu]
+
+
+def test_a_held_operation_does_not_start(engine):
+    engine.rows("update kser.operations set held = true where id = %s", engine.submit("x", 1))
+    assert engine.admit() == []
+    assert engine.value("select count(*) from kser.ready") == 0
+
+
+def test_a_ready_row_of_another_attempt_is_only_deleted(engine):
+    engine.submit("x", 1)
+    engine.rows("update kser.ready set attempt = 1")
+    assert engine.admit() == []
+    assert engine.value("select count(*) from kser.ready") == 0
+
+
+def test_two_at_once_share_and_never_wait(engine, another):
+    """The first holds its rows in an open transaction: the second must get the others at once, and none of them twice."""
+    for _ in range(4):
+        engine.submit("x", 1)
+    first = another(autocommit=False)
+    mine = positions(first.admit(2))
+    theirs = positions(engine.admit(10))
+    first.connection.commit()
+    assert len(mine) == 2 and len(theirs) == 2 and not set(mine) & set(theirs)
+    assert engine.admit() == []
+
+
+def test_a_task_locked_by_somebody_is_left_for_later(engine, another):
+    operation = engine.submit("x", 1)
+    holder = another(autocommit=False)
+    holder.rows("select from kser.tasks where operation_id = %s for update", operation)
+    assert engine.admit() == []
+    holder.connection.rollback()
+    assert len(engine.admit()) == 1
+
+
+def test_carries_metadata_deadline_and_limit(engine):
+    engine.submit("x", [{"entrypoint": "e", "metadata": {"own": 1}}], metadata={"own": 0, "trace": "t"}, deadline="1h", policy={"timeout": "90s"})
+    dispatch, = engine.admit()
+    assert dispatch["metadata"] == {"own": 1, "trace": "t"}
+    assert dispatch["limit_ms"] == 90000 and dispatch["deadline_ms"] == engine.value("select kser.unix_ms(deadline_at) from kser.operations")
+
+
+def test_window_counts_what_runs(engine):
+    def free():
+        return {row["queue"]: row["free"] for row in engine.rows("select * from kser.window_free()")}
+
+    operations = [engine.submit("x", 2) for _ in range(3)]
+    assert free() == {"": 2000}
+    dispatches = engine.admit()
+    assert free() == {"": 1997}
+    engine.apply(*[engine.result(d, i) for i, d in enumerate(dispatches)])
+    assert free() == {"": 1997}
+    engine.rows("update kser.operations set held = true where id = %s", operations[0])
+    assert free() == {"": 1998}
+
+
+def test_a_task_that_backs_off_holds_no_place(engine):
+    engine.submit("x", 1, policy={"max_attempts": 2, "delay": "1h"})
+    engine.apply(engine.result(engine.admit()[0], 1, retcode=1))
+    assert engine.value("select free from kser.window_free()") == 2000
+
+
+def test_a_successor_in_another_queue_moves_to_that_window(engine):
+    operation = engine.submit("x", [{"entrypoint": "a"}, {"entrypoint": "b", "queue": "gpu"}, {"entrypoint": "c"}])
+    answer, = engine.apply(engine.result(engine.admit()[0], 1, stdout="one", retval={"k": 1}))
+    assert answer["uuid"] is None and answer["freed"] == ""
+    dispatch, = engine.admit(queue="gpu")
+    assert (dispatch["position"], dispatch["result"]["stdout"], dispatch["result"]["retval"]) == (1, "one", {"k": 1})
+    assert {r["queue"]: r["free"] for r in engine.rows("select * from kser.window_free()")} == {"": 2000, "gpu": 1999}
+    engine.apply(engine.result(dispatch, 2))
+    dispatch, = engine.admit()
+    engine.apply(engine.result(dispatch, 3))
+    assert engine.operation(operation)["status"] == "SUCCESS"
+
+
+def test_a_thousand_at_once(engine):
+    engine.rows("select kser.submit_many(%s)", json.dumps([{"name": "x"}] * 1000))
+    assert len(engine.admit(999)) == 999 and len(engine.admit(999)) == 1

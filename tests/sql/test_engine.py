@@ -1,0 +1,124 @@
+"""What keeps an installation together: signs of life, the keeper's role, dead letters, workers; plans; the schema itself."""
+
+import json
+import re
+import uuid
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BEAT = "select * from kser.beat(%s, 'host:1', '0', 1, false, %s, %s, %s)"
+
+
+def beat(engine, instance, joining=True, lease="4s", silence="8s"):
+    return engine.rows(BEAT, instance, joining, lease, silence)[0]
+
+
+def test_one_keeper_at_a_time(engine):
+    first, second = uuid.uuid4(), uuid.uuid4()
+    assert beat(engine, first)["keeper"] and not beat(engine, second)["keeper"]
+    assert beat(engine, first)["keeper"] and not beat(engine, second)["keeper"]
+    engine.rows("update kser.instances set keeper_until = now() - interval '1 s'")
+    assert beat(engine, second)["keeper"] and not beat(engine, first)["keeper"]
+
+
+def test_a_keeper_that_leaves_makes_room_at_once(engine):
+    first, second = uuid.uuid4(), uuid.uuid4()
+    beat(engine, first)
+    engine.rows("select kser.leave(%s)", first)
+    assert beat(engine, second)["keeper"]
+
+
+def test_a_silent_instance_is_removed_and_must_join_anew(engine):
+    first, second = uuid.uuid4(), uuid.uuid4()
+    beat(engine, first)
+    beat(engine, second)
+    engine.rows("update kser.instances set beat_at = now() - interval '9 s' where id = %s", second)
+    beat(engine, first)
+    assert not beat(engine, second, joining=False)["registered"]
+    assert beat(engine, second, joining=True)["registered"]
+
+
+def test_two_that_beat_at_the_same_moment_do_not_both_become_keeper(engine, another):
+    """The second beats while the first's transaction is open: it cannot see that the role is taken."""
+    first = another(autocommit=False)
+    assert beat(first, uuid.uuid4())["keeper"]
+    assert not beat(engine, uuid.uuid4())["keeper"]
+    first.connection.commit()
+
+
+def test_a_dead_letter_is_kept_once_and_cut(engine):
+    for _ in range(2):
+        engine.rows("select kser.bury('t', 1, 2, 'why', %s, null)", b"\x00\xff" + b"x" * 100000)
+    letter, = engine.rows("select * from kser.dead_letters")
+    assert (letter["topic"], letter["partition"], letter["kafka_offset"], letter["reason"]) == ("t", 1, 2, "why")
+    assert bytes(letter["bytes"])[:2] == b"\x00\xff" and len(letter["bytes"]) == 65536
+
+
+def test_workers_and_what_they_serve(engine):
+    engine.rows("select kser.seen('w1', %s)", json.dumps({"queue": "q", "host": "h", "pid": 7, "slots": 4, "free": 3, "version": "1", "entrypoints": [{"name": "a", "required": ["x"]}, {"name": "b"}]}))
+    engine.rows("select kser.seen('w1', %s)", json.dumps({"queue": "q", "slots": 4, "free": 1}))
+    worker, = engine.rows("select * from kser.workers")
+    assert (worker["entrypoints"], worker["free"], worker["left_at"]) == (["a", "b"], 1, None)
+    assert {(r["name"], tuple(r["required"])) for r in engine.rows("select * from kser.entrypoints where queue = 'q'")} == {("a", ("x",)), ("b", ())}
+    engine.rows("select kser.seen('w1', %s)", json.dumps({"queue": "q", "slots": 4, "free": 4, "leaving": True}))
+    assert engine.value("select left_at is not null from kser.workers")
+
+
+STATEMENTS = sorted(p for p in (ROOT / "sql" / "statements").glob("*.sql") if not p.name.startswith("schema_"))
+
+
+@pytest.mark.parametrize("file", STATEMENTS, ids=lambda p: p.name)
+def test_every_statement_prepares(engine, file):
+    engine.rows("prepare s as " + file.read_text())
+
+
+# Tables that grow. The others have a row or a few.
+GROWING = ("operations", "tasks", "ready", "claims", "history", "keys", "dead_letters")
+
+
+def test_no_statement_scans_a_growing_table(another):
+    """Plans made on empty tables stay: none of them may be a sequential scan of a table that grows."""
+    engine = another()
+    engine.rows("load 'auto_explain'")
+    for setting in ("log_min_duration = 0", "log_nested_statements = on"):
+        engine.rows("set auto_explain." + setting)
+    engine.rows("set client_min_messages = log")
+    engine.connection.notices = seen = []
+    engine.submit("x", [{"entrypoint": "a"}, {"entrypoint": "b", "queue": "other"}], key="k", policy={"max_attempts": 2, "delay": 0})
+    engine.submit("x", 2)
+    engine.rows("select * from kser.window_free()")
+    dispatches = engine.admit()
+    engine.apply(*[engine.result(d, i, plan=[{"entrypoint": "p"}] if i else None) for i, d in enumerate(dispatches)])
+    engine.apply(*[engine.result(d, i) for i, d in enumerate(dispatches)], careful=True)
+    engine.apply(*[engine.result(d, 9 + i, retcode=1) for i, d in enumerate(engine.admit(queue="other") + engine.admit())])
+    engine.rows("select kser.undeliverable(%s, 0, %s, 1, 1, 'x')", dispatches[0]["operation_id"], dispatches[0]["uuid"])
+    engine.rows("select kser.bury('t', 1, 2, 'why', 'x', null)")
+    beat(engine, uuid.uuid4())
+    plans = "".join(seen)
+    assert plans.count("Index Scan") > 20, "no plans were seen"
+    scans = re.findall(r"Seq Scan on (?:kser\.)?(\w+)", plans)
+    assert not set(scans) & set(GROWING), [line for line in plans.splitlines() if "Seq Scan" in line]
+
+
+def test_updates_of_a_step_touch_no_index(engine):
+    """Only then the new row version stays in its page (HOT)."""
+    columns = engine.rows("""select a.attname from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any (i.indkey)
+        where i.indrelid = 'kser.tasks'::regclass""")
+    assert {c["attname"] for c in columns} == {"operation_id", "position"}
+
+
+def test_limits_are_those_of_the_programs(engine):
+    header = (ROOT / "common" / "limits.h").read_text()
+    numbers = {name: eval(value) for name, value in re.findall(r"#define (\w+) ([\d(][\d *()]*)", header)}
+    for bound, name in (("message_bytes", "MESSAGE_BYTES_MAX"), ("json_depth", "JSON_DEPTH_MAX"), ("entrypoint_bytes", "ENTRYPOINT_BYTES_MAX"),
+                        ("queue_bytes", "QUEUE_BYTES_MAX"), ("operation_tasks", "OPERATION_TASKS_MAX")):
+        assert engine.value("select kser.bound(%s)", bound) == numbers[name]
+
+
+def test_every_function_is_listed_and_has_a_comment():
+    listed = (ROOT / "sql" / "order.txt").read_text().split()
+    assert sorted(listed) == sorted(p.name for p in (ROOT / "sql").glob("*.sql"))
+    for name in listed:
+        assert (ROOT / "sql" / name).read_text().startswith("--"), name
