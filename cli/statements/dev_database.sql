@@ -1,0 +1,2 @@
+-- The database of a dev stack's private server.
+create database kser;
