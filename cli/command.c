@@ -1,10 +1,10 @@
 #include "cli/command.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <getopt.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "common/setting.h"
 
 /* More than any command has; checked when they are read. */
 #define OPTIONS_MAX 32
@@ -15,14 +15,20 @@
 /* Where the descriptions start in a help text. */
 #define HELP_COLUMN 26
 
-/* The first one is only for commands that print rows. */
-static const struct option_row common_rows[] = {
-	{.name = "output", .letter = 'o', .kind = OPTION_FORMAT, .argument = "FORMAT", .offset = offsetof(struct common_options, format),
-		.help = "table (default), json, jsonl or ids"},
-	{.name = "database", .kind = OPTION_TEXT, .argument = "URL", .offset = offsetof(struct common_options, database),
+static const char *const format_names[] = {[OUTPUT_TABLE] = "table", [OUTPUT_JSON] = "json", [OUTPUT_JSONL] = "jsonl", [OUTPUT_IDS] = "ids", NULL};
+
+#define AT(member) offsetof(struct common_options, member)
+
+static const struct option_row format_row = {
+	.setting = {.name = "output", .kind = SETTING_CHOICE, .offset = AT(format), .choices = format_names, .help = "table (default), json, jsonl or ids"},
+	.letter = 'o', .argument = "FORMAT"};
+static const struct option_row database_row = {
+	.setting = {.name = "database", .kind = SETTING_TEXT, .offset = AT(database),
 		.help = "libpq URI or key=value text (KSER_DATABASE_URL; default: PGHOST …)"},
-	{.name = "help", .letter = 'h', .kind = OPTION_FLAG, .offset = offsetof(struct common_options, help), .help = "show this help"},
-	{.name = "version", .letter = 'V', .kind = OPTION_FLAG, .offset = offsetof(struct common_options, version), .help = "show the version"},
+	.argument = "URL"};
+static const struct option_row general_rows[] = {
+	{.setting = {.name = "help", .kind = SETTING_FLAG, .offset = AT(help), .help = "show this help"}, .letter = 'h'},
+	{.setting = {.name = "version", .kind = SETTING_FLAG, .offset = AT(version), .help = "show the version"}, .letter = 'V'},
 };
 
 /* Options of a command and the common ones, side by side for getopt_long. */
@@ -40,7 +46,7 @@ static void add_rows(struct option_set *set, const struct option_row *rows, size
 		assert(set->count < OPTIONS_MAX);
 		set->rows[set->count] = &rows[i];
 		set->structs[set->count] = into;
-		set->longs[set->count] = (struct option){rows[i].name, rows[i].argument ? required_argument : no_argument, NULL, LONG_ONLY + (int)set->count};
+		set->longs[set->count] = (struct option){rows[i].setting.name, rows[i].argument ? required_argument : no_argument, NULL, LONG_ONLY + (int)set->count};
 		if (rows[i].letter) {
 			char letter[3] = {rows[i].letter, rows[i].argument ? ':' : '\0', '\0'};
 			memcpy(set->letters + strlen(set->letters), letter, sizeof letter);
@@ -49,72 +55,21 @@ static void add_rows(struct option_set *set, const struct option_row *rows, size
 	}
 }
 
-static enum status parse_integer(const char *text, int64_t min, int64_t max, int64_t *number, struct error *err)
+static void add_common_rows(struct option_set *set, bool formats, bool database, struct common_options *into)
 {
-	char *end;
-	errno = 0;
-	long long value = strtoll(text, &end, 10);
-	if (errno || end == text || *end || value < min || value > max)
-		return fail(err, E_INVALID, "\"%.100s\" is not a whole number from %lld to %lld", text, (long long)min, (long long)max);
-	*number = value;
-	return E_OK;
-}
-
-static enum status parse_duration(const char *text, int64_t *ms, struct error *err)
-{
-	static const struct {
-		const char *unit;
-		int64_t ms;
-	} units[] = {{"ms", 1}, {"s", 1000}, {"m", 60 * 1000}, {"h", 3600 * 1000}, {"d", 86400 * 1000}};
-	char *unit;
-	errno = 0;
-	long long number = strtoll(text, &unit, 10);
-	for (size_t i = 0; i < COUNT_OF(units) && !errno && unit != text && number >= 0; i++)
-		if (strcmp(unit, units[i].unit) == 0 && number <= INT64_C(1) << 40) {
-			*ms = number * units[i].ms;
-			return E_OK;
-		}
-	return fail(err, E_INVALID, "\"%.100s\" is not a duration (e.g. 250ms, 2s, 5m, 1h)", text);
-}
-
-static enum status parse_format(const char *text, enum output_format *format, struct error *err)
-{
-	static const char *const names[] = {[OUTPUT_TABLE] = "table", [OUTPUT_JSON] = "json", [OUTPUT_JSONL] = "jsonl", [OUTPUT_IDS] = "ids"};
-	for (size_t i = 0; i < COUNT_OF(names); i++)
-		if (strcmp(text, names[i]) == 0) {
-			*format = (enum output_format)i;
-			return E_OK;
-		}
-	return fail(err, E_INVALID, "\"%.100s\" is not one of table, json, jsonl, ids", text);
-}
-
-static enum status add_value(struct option_list *list, const char *text, struct error *err)
-{
-	if (list->count == OPTION_LIST_MAX)
-		return fail(err, E_INVALID, "given more than %d times", OPTION_LIST_MAX);
-	list->values[list->count++] = text;
-	return E_OK;
+	add_rows(set, &format_row, formats, into);
+	add_rows(set, &database_row, database, into);
+	add_rows(set, general_rows, COUNT_OF(general_rows), into);
 }
 
 static enum status store(const struct option_row *row, void *into, const char *text, struct error *err)
 {
-	void *member = (char *)into + row->offset;
-	switch (row->kind) {
-	case OPTION_TEXT:
-		*(const char **)member = text;
-		return E_OK;
-	case OPTION_FLAG:
-		*(bool *)member = true;
-		return E_OK;
-	case OPTION_INTEGER:
-		return parse_integer(text, row->min, row->max, member, err);
-	case OPTION_DURATION:
-		return parse_duration(text, member, err);
-	case OPTION_FORMAT:
-		return parse_format(text, member, err);
-	case OPTION_LIST:
-		return add_value(member, text, err);
-	}
+	struct option_list *list = (struct option_list *)(void *)((char *)into + row->setting.offset);
+	if (!row->list)
+		return setting_store(&row->setting, text ? text : "yes", into, err);
+	if (list->count == OPTION_LIST_MAX)
+		return fail(err, E_INVALID, "given more than %d times", OPTION_LIST_MAX);
+	list->values[list->count++] = text;
 	return E_OK;
 }
 
@@ -152,7 +107,7 @@ static enum status read_options(struct option_set *set, const char *mode, int ar
 			return refuse_option(found, argv, err);
 		struct error reason;
 		if (store(row, into, optarg, &reason))
-			return fail(err, E_INVALID, "--%s: %s", row->name, reason.text);
+			return fail(err, E_INVALID, "--%s: %s", row->setting.name, reason.text);
 	}
 	return E_OK;
 }
@@ -160,7 +115,7 @@ static enum status read_options(struct option_set *set, const char *mode, int ar
 enum status command_read_common(int argc, char **argv, struct common_options *common, int *first, struct error *err)
 {
 	struct option_set set = {0};
-	add_rows(&set, common_rows, COUNT_OF(common_rows), common);
+	add_common_rows(&set, true, true, common);
 	enum status status = read_options(&set, "+", argc, argv, err);
 	*first = optind;
 	return status;
@@ -170,7 +125,7 @@ enum status command_read(const struct command *command, int argc, char **argv, s
 {
 	struct option_set set = {0};
 	add_rows(&set, command->options, command->option_count, options);
-	add_rows(&set, common_rows + !command->formats, COUNT_OF(common_rows) - !command->formats, &invocation->common);
+	add_common_rows(&set, command->formats, command->database, &invocation->common);
 	enum status status = read_options(&set, "", argc, argv, err);
 	invocation->command = command;
 	invocation->options = options;
@@ -197,26 +152,27 @@ static void add_option_help(struct buffer *out, const struct option_row *row)
 {
 	size_t start = out->length;
 	if (row->letter)
-		buffer_printf(out, "  -%c, --%s", row->letter, row->name);
+		buffer_printf(out, "  -%c, --%s", row->letter, row->setting.name);
 	else
-		buffer_printf(out, "      --%s", row->name);
+		buffer_printf(out, "      --%s", row->setting.name);
 	if (row->argument)
 		buffer_printf(out, " %s", row->argument);
 	add_padding(out, start, HELP_COLUMN);
-	buffer_printf(out, "%s\n", row->help);
+	buffer_printf(out, "%s\n", row->setting.help);
 }
 
 void command_add_help(struct buffer *out, const struct command *command)
 {
+	struct option_set set = {0};
+	add_rows(&set, command->options, command->option_count, NULL);
+	add_common_rows(&set, command->formats, command->database, NULL);
 	buffer_printf(out, "kser %s: %s\n\nUsage: kser %s [OPTIONS]%s%s\n", command->name, command->summary, command->name,
 		command->arguments[0] ? " " : "", command->arguments);
 	if (command->details)
 		buffer_printf(out, "\n%s", command->details);
 	buffer_add_text(out, "\nOptions:\n");
-	for (size_t i = 0; i < command->option_count; i++)
-		add_option_help(out, &command->options[i]);
-	for (size_t i = !command->formats; i < COUNT_OF(common_rows); i++)
-		add_option_help(out, &common_rows[i]);
+	for (size_t i = 0; i < set.count; i++)
+		add_option_help(out, set.rows[i]);
 	if (command->examples)
 		buffer_printf(out, "\nExamples:\n%s", command->examples);
 }

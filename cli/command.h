@@ -17,15 +17,7 @@
 #include "cli/output.h"
 #include "common/attributes.h"
 #include "common/buffer.h"
-
-enum option_kind {
-	OPTION_TEXT,     /* const char *, a part of argv */
-	OPTION_FLAG,     /* bool */
-	OPTION_INTEGER,  /* int64_t, min to max */
-	OPTION_DURATION, /* int64_t, milliseconds: 250ms, 2s, 5m, 1h */
-	OPTION_FORMAT,   /* enum output_format */
-	OPTION_LIST,     /* struct option_list: may be given several times */
-};
+#include "common/settings.h"
 
 /* The values of an option that may be given several times. */
 #define OPTION_LIST_MAX 100 /* nobody types more; files take as many as they like */
@@ -35,13 +27,10 @@ struct option_list {
 };
 
 struct option_row {
-	const char *name;     /* "limit" for --limit */
-	char letter;          /* 'n' for -n; 0: none */
-	enum option_kind kind;
-	const char *argument; /* how the help calls the value: "N"; NULL for a flag */
-	size_t offset;        /* of the member in the command's struct */
-	int64_t min, max;     /* of integers */
-	const char *help;     /* one line */
+	struct setting setting; /* name, kind, bounds, help, and where it goes in the command's struct */
+	char letter;            /* 'n' for -n; 0: none */
+	const char *argument;   /* how the help calls the value: "N"; NULL for a flag */
+	bool list;              /* may be given several times: into a struct option_list */
 };
 
 struct invocation;
@@ -58,14 +47,15 @@ struct command {
 	size_t options_size;
 	int arguments_min;
 	int arguments_max;
-	bool formats; /* understands --output */
+	bool formats;  /* prints rows: understands --output */
+	bool database; /* works on the database: understands --database */
 	enum exit_code (*run)(const struct invocation *invocation);
 };
 
-/* What holds for every command; see option rows in command.c. */
+/* What more than one command understands. */
 struct common_options {
 	const char *database; /* conninfo; NULL: not given as an option */
-	enum output_format format;
+	int format;           /* enum output_format */
 	bool help;
 	bool version;
 };
@@ -73,6 +63,7 @@ struct common_options {
 struct invocation {
 	const struct command *command;
 	struct common_options common;
+	const char *conninfo; /* of commands that work on the database */
 	const void *options;
 	char **arguments;
 	int argument_count;

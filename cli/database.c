@@ -30,6 +30,7 @@ const struct command command_db_migrate = {
 		"you like. Needs a user who may create a schema (and the roles kser_read, kser_submit,\n"
 		"kser_operate and kser_engine, unless they exist). Refuses (5) a newer schema.\n",
 	.examples = "  kser db migrate --database postgresql://admin@db.example/shop\n",
+	.database = true,
 	.run = run_migrate,
 };
 
@@ -77,5 +78,6 @@ const struct command command_db_status = {
 	.summary = "say whether the schema fits this program",
 	.details = "Exit status 0: it does; 5: not, and the state says what to do.\n",
 	.formats = true,
+	.database = true,
 	.run = run_status,
 };

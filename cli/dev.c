@@ -29,12 +29,12 @@ struct dev_options {
 	bool no_worker;
 	const char *worker_config;
 	const char *brokers;
+	const char *database;
 	const char *postgres_bin;
 };
 
 struct dev {
 	const struct dev_options *options;
-	const struct invocation *invocation;
 	struct place place;
 	struct dev_postgres postgres;
 	struct dev_broker *broker;
@@ -83,7 +83,7 @@ static enum status start_place(struct dev *dev, struct error *err)
 
 static enum status start_database(struct dev *dev, struct error *err)
 {
-	const char *given = dev->invocation->common.database;
+	const char *given = dev->options->database;
 	char log[PATH_MAX];
 	enum status status = E_OK;
 	if (given) {
@@ -292,7 +292,7 @@ static void tell_failure(const struct child *dead, const struct error *err)
 
 static enum exit_code run_dev(const struct invocation *invocation)
 {
-	struct dev dev = {.options = invocation->options, .invocation = invocation, .place.lock = -1};
+	struct dev dev = {.options = invocation->options, .place.lock = -1};
 	const struct child *dead = NULL;
 	struct error err = {0};
 	child_block_signals();
@@ -309,15 +309,18 @@ static enum exit_code run_dev(const struct invocation *invocation)
 }
 
 static const struct option_row rows[] = {
-	{.name = "dir", .letter = 'd', .kind = OPTION_TEXT, .argument = "DIR", .offset = offsetof(struct dev_options, directory),
-		.help = "where env and the logs go; made when missing"},
-	{.name = "no-worker", .kind = OPTION_FLAG, .offset = offsetof(struct dev_options, no_worker), .help = "without a worker: start your own"},
-	{.name = "worker-config", .kind = OPTION_TEXT, .argument = "FILE", .offset = offsetof(struct dev_options, worker_config),
-		.help = "INI file of the worker: its entrypoints besides the stock ones"},
-	{.name = "brokers", .kind = OPTION_TEXT, .argument = "HOST:PORT,...", .offset = offsetof(struct dev_options, brokers),
-		.help = "this Kafka instead of the embedded one"},
-	{.name = "postgres-bin", .kind = OPTION_TEXT, .argument = "DIR", .offset = offsetof(struct dev_options, postgres_bin),
-		.help = "where initdb and postgres are (default: PATH, /usr/lib/postgresql)"},
+	{.setting = {.name = "dir", .kind = SETTING_TEXT, .offset = offsetof(struct dev_options, directory),
+		.help = "where env and the logs go; made when missing"}, .letter = 'd', .argument = "DIR"},
+	{.setting = {.name = "no-worker", .kind = SETTING_FLAG, .offset = offsetof(struct dev_options, no_worker),
+		.help = "without a worker: start your own"}},
+	{.setting = {.name = "worker-config", .kind = SETTING_TEXT, .offset = offsetof(struct dev_options, worker_config),
+		.help = "INI file of the worker: its entrypoints besides the stock ones"}, .argument = "FILE"},
+	{.setting = {.name = "brokers", .kind = SETTING_TEXT, .offset = offsetof(struct dev_options, brokers),
+		.help = "this Kafka instead of the embedded one"}, .argument = "HOST:PORT,..."},
+	{.setting = {.name = "database", .kind = SETTING_TEXT, .offset = offsetof(struct dev_options, database),
+		.help = "this database instead of a private one"}, .argument = "URL"},
+	{.setting = {.name = "postgres-bin", .kind = SETTING_TEXT, .offset = offsetof(struct dev_options, postgres_bin),
+		.help = "where initdb and postgres are (default: PATH, /usr/lib/postgresql)"}, .argument = "DIR"},
 };
 
 const struct command command_dev = {

@@ -45,12 +45,14 @@ static enum exit_code run_ls(const struct invocation *invocation)
 }
 
 static const struct option_row ls_rows[] = {
-	{.name = "status", .letter = 's', .kind = OPTION_TEXT, .argument = "STATUS", .offset = offsetof(struct ls_options, status),
-		.help = "only PENDING, RUNNING, SUCCESS or FAILED ones"},
-	{.name = "name", .kind = OPTION_TEXT, .argument = "NAME", .offset = offsetof(struct ls_options, name), .help = "only those of this name"},
-	{.name = "limit", .letter = 'n', .kind = OPTION_INTEGER, .argument = "N", .offset = offsetof(struct ls_options, limit), .min = 1, .max = INT32_MAX,
-		.help = "at most so many, 20 by default"},
-	{.name = "all", .letter = 'a', .kind = OPTION_FLAG, .offset = offsetof(struct ls_options, all), .help = "all there are"},
+	{.setting = {.name = "status", .kind = SETTING_TEXT, .offset = offsetof(struct ls_options, status),
+		.help = "only PENDING, RUNNING, SUCCESS or FAILED ones"}, .letter = 's', .argument = "STATUS"},
+	{.setting = {.name = "name", .kind = SETTING_TEXT, .offset = offsetof(struct ls_options, name),
+		.help = "only those of this name"}, .argument = "NAME"},
+	{.setting = {.name = "limit", .kind = SETTING_INTEGER, .offset = offsetof(struct ls_options, limit), .min = 1, .max = INT32_MAX,
+		.help = "at most so many, 20 by default"}, .letter = 'n', .argument = "N"},
+	{.setting = {.name = "all", .kind = SETTING_FLAG, .offset = offsetof(struct ls_options, all),
+		.help = "all there are"}, .letter = 'a'},
 };
 
 const struct command command_ls = {
@@ -66,6 +68,7 @@ const struct command command_ls = {
 	.defaults = &(const struct ls_options){.limit = 20},
 	.options_size = sizeof(struct ls_options),
 	.formats = true,
+	.database = true,
 	.run = run_ls,
 };
 
@@ -195,5 +198,6 @@ const struct command command_show = {
 	.arguments_min = 1,
 	.arguments_max = INT32_MAX,
 	.formats = true,
+	.database = true,
 	.run = run_show,
 };

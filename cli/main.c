@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/commands.h"
+#include "cli/session.h"
 #include "common/memory.h"
 
 static const struct command *const commands[] = {
@@ -107,10 +108,12 @@ static enum exit_code run_command(const struct command *command, int argc, char 
 		return help_one(command);
 	if (invocation.common.version)
 		return show_version();
-	if (!command->formats && common->format != OUTPUT_TABLE) {
-		fail(&err, E_INVALID, "unknown option --output");
+	if ((!command->formats && common->format != OUTPUT_TABLE) || (!command->database && common->database)) {
+		fail(&err, E_INVALID, "does not take %s", common->database ? "--database before its name" : "--output");
 		return wrong_usage(command->name, &err);
 	}
+	if (command->database && !session_resolve(&invocation))
+		return EXIT_USAGE;
 	return command->run(&invocation);
 }
 

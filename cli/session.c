@@ -11,10 +11,46 @@
 #define STATEMENT_TIMEOUT_MS 60000
 #define PARAMETERS_MAX 8
 
-const char *session_conninfo(const struct common_options *common)
+struct session_settings {
+	const char *database;
+};
+
+static const struct setting session_rows[] = {
+	{.name = "database", .environment = "KSER_DATABASE_URL", .kind = SETTING_SECRET, .offset = offsetof(struct session_settings, database), .fallback = "",
+		.help = "PostgreSQL, as URI or key=value text; empty: libpq's own environment (PGHOST, PGSERVICE ...)"},
+};
+
+const struct program session_program = {
+	.name = "kser",
+	.summary = "Submits operations and looks at them.",
+	.usage = "COMMAND [OPTIONS] [ARGUMENTS]",
+	.section = "kser",
+	.settings = session_rows,
+	.count = COUNT_OF(session_rows),
+};
+
+/* The file is everybody's: what is said there to the other programs is none of our business. */
+static enum status ignore_section(void *context, const char *section, const char *key, const char *value, int line, struct error *err)
 {
-	const char *given = common->database ? common->database : settings_environment("KSER_DATABASE_URL");
-	return given ? given : "";
+	(void)context, (void)section, (void)key, (void)value, (void)line, (void)err;
+	return E_OK;
+}
+
+bool session_resolve(struct invocation *invocation)
+{
+	struct session_settings settings = {0};
+	struct buffer errors CLEANUP(buffer_clear) = {0};
+	struct properties kafka CLEANUP(properties_clear) = {0};
+	char *no_flags[] = {(char[]){"kser"}, NULL};
+	int first;
+	invocation->conninfo = invocation->common.database;
+	if (invocation->conninfo)
+		return true;
+	enum settings_answer answer = settings_read(&session_program, 1, no_flags, &settings, &kafka, ignore_section, NULL, &first, &errors);
+	invocation->conninfo = settings.database;
+	if (answer == SETTINGS_WRONG)
+		fwrite(errors.bytes, 1, errors.length, stderr);
+	return answer == SETTINGS_RUN;
 }
 
 enum status session_parse(const char *conninfo, PQconninfoOption **parsed, struct error *err)
@@ -41,13 +77,13 @@ static enum status check_conninfo(const char *conninfo, struct error *err)
 
 static enum status open_quietly(const struct invocation *invocation, struct connection **connection, struct error *err)
 {
-	return connection_open(session_conninfo(&invocation->common), "kser", CONNECTION_USER, connection, err);
+	return connection_open(invocation->conninfo, "kser", CONNECTION_USER, connection, err);
 }
 
 enum exit_code session_open(const struct invocation *invocation, bool checked, struct connection **connection)
 {
 	struct error err = {0};
-	if (check_conninfo(session_conninfo(&invocation->common), &err))
+	if (check_conninfo(invocation->conninfo, &err))
 		return complain(&err);
 	enum status status = open_quietly(invocation, connection, &err);
 	if (status == E_INVALID) {

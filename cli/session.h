@@ -11,8 +11,14 @@
 extern const struct embedded_file embedded_cli_statements[];
 extern const size_t embedded_cli_statements_count;
 
-/* The conninfo of --database, KSER_DATABASE_URL, or "" for libpq's own environment. */
-const char *session_conninfo(const struct common_options *common);
+/* The settings of `kser` that are not options of one command, for the reference page. */
+extern const struct program session_program;
+
+/*
+ * Finds out which database is meant: that of --database, KSER_DATABASE_URL (or the file KSER_DATABASE_URL_FILE), the key
+ * database of [kser] in the file KSER_CONFIG, or "" for libpq's own environment. False: said on stderr what is wrong.
+ */
+MUST_USE bool session_resolve(struct invocation *invocation);
 
 /* What a conninfo says, for PQconninfoFree. E_INVALID: it is wrong. */
 MUST_USE enum status session_parse(const char *conninfo, PQconninfoOption **parsed, struct error *err);

@@ -163,19 +163,22 @@ static enum exit_code run_submit(const struct invocation *invocation)
 }
 
 static const struct option_row options[] = {
-	{.name = "wait", .letter = 'w', .kind = OPTION_FLAG, .offset = offsetof(struct submit_options, wait), .help = "wait for the end; exit 6 if it FAILED"},
-	{.name = "timeout", .kind = OPTION_DURATION, .argument = "TIME", .offset = offsetof(struct submit_options, timeout_ms),
-		.help = "with --wait: not longer than this; exit 7"},
-	{.name = "name", .kind = OPTION_TEXT, .argument = "NAME", .offset = offsetof(struct submit_options, name),
-		.help = "instead of FILE: run this entrypoint as the only task"},
-	{.name = "params", .kind = OPTION_TEXT, .argument = "JSON", .offset = offsetof(struct submit_options, params), .help = "its params, a JSON object"},
-	{.name = "param", .letter = 'p', .kind = OPTION_LIST, .argument = "NAME=TEXT", .offset = offsetof(struct submit_options, param),
-		.help = "one of its params, as text; may be given several times"},
-	{.name = "key", .kind = OPTION_TEXT, .argument = "KEY", .offset = offsetof(struct submit_options, key),
-		.help = "idempotency key: the same again gives the same id"},
-	{.name = "queue", .kind = OPTION_TEXT, .argument = "QUEUE", .offset = offsetof(struct submit_options, queue), .help = "queue of its task"},
-	{.name = "priority", .kind = OPTION_INTEGER, .argument = "N", .offset = offsetof(struct submit_options, priority), .min = -1000000, .max = 1000000,
-		.help = "higher first, 0 by default"},
+	{.setting = {.name = "wait", .kind = SETTING_FLAG, .offset = offsetof(struct submit_options, wait),
+		.help = "wait for the end; exit 6 if it FAILED"}, .letter = 'w'},
+	{.setting = {.name = "timeout", .kind = SETTING_DURATION, .offset = offsetof(struct submit_options, timeout_ms),
+		.help = "with --wait: not longer than this; exit 7"}, .argument = "TIME"},
+	{.setting = {.name = "name", .kind = SETTING_TEXT, .offset = offsetof(struct submit_options, name),
+		.help = "instead of FILE: run this entrypoint as the only task"}, .argument = "NAME"},
+	{.setting = {.name = "params", .kind = SETTING_TEXT, .offset = offsetof(struct submit_options, params),
+		.help = "its params, a JSON object"}, .argument = "JSON"},
+	{.setting = {.name = "param", .kind = SETTING_TEXT, .offset = offsetof(struct submit_options, param),
+		.help = "one of its params, as text; may be given several times"}, .letter = 'p', .argument = "NAME=TEXT", .list = true},
+	{.setting = {.name = "key", .kind = SETTING_TEXT, .offset = offsetof(struct submit_options, key),
+		.help = "idempotency key: the same again gives the same id"}, .argument = "KEY"},
+	{.setting = {.name = "queue", .kind = SETTING_TEXT, .offset = offsetof(struct submit_options, queue),
+		.help = "queue of its task"}, .argument = "QUEUE"},
+	{.setting = {.name = "priority", .kind = SETTING_INTEGER, .offset = offsetof(struct submit_options, priority), .min = -1000000, .max = 1000000,
+		.help = "higher first, 0 by default"}, .argument = "N"},
 };
 
 const struct command command_submit = {
@@ -202,5 +205,6 @@ const struct command command_submit = {
 	.options_size = sizeof(struct submit_options),
 	.arguments_max = 1,
 	.formats = true,
+	.database = true,
 	.run = run_submit,
 };

@@ -35,8 +35,8 @@ static enum exit_code run_wait(const struct invocation *invocation)
 }
 
 static const struct option_row wait_rows[] = {
-	{.name = "timeout", .letter = 't', .kind = OPTION_DURATION, .argument = "TIME", .offset = offsetof(struct wait_options, timeout_ms),
-		.help = "not longer than this, e.g. 30s; exit 7"},
+	{.setting = {.name = "timeout", .kind = SETTING_DURATION, .offset = offsetof(struct wait_options, timeout_ms),
+		.help = "not longer than this, e.g. 30s; exit 7"}, .letter = 't', .argument = "TIME"},
 };
 
 const struct command command_wait = {
@@ -56,6 +56,7 @@ const struct command command_wait = {
 	.arguments_min = 1,
 	.arguments_max = INT32_MAX,
 	.formats = true,
+	.database = true,
 	.run = run_wait,
 };
 
@@ -172,5 +173,6 @@ const struct command command_watch = {
 	.arguments_min = 1,
 	.arguments_max = 1,
 	.formats = true,
+	.database = true,
 	.run = run_watch,
 };

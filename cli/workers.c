@@ -36,8 +36,8 @@ static enum exit_code run_worker_ls(const struct invocation *invocation)
 }
 
 static const struct option_row rows[] = {
-	{.name = "all", .letter = 'a', .kind = OPTION_FLAG, .offset = offsetof(struct worker_options, all),
-		.help = "also those that left or fell silent in the last day"},
+	{.setting = {.name = "all", .kind = SETTING_FLAG, .offset = offsetof(struct worker_options, all),
+		.help = "also those that left or fell silent in the last day"}, .letter = 'a'},
 };
 
 const struct command command_worker_ls = {
@@ -53,5 +53,6 @@ const struct command command_worker_ls = {
 	.defaults = &(const struct worker_options){0},
 	.options_size = sizeof(struct worker_options),
 	.formats = true,
+	.database = true,
 	.run = run_worker_ls,
 };

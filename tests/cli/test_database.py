@@ -79,6 +79,17 @@ def test_the_database_comes_from_option_environment_or_libpq(bare, database, pos
     assert bare("ls", "--database", str(database), environment={"KSER_DATABASE_URL": "postgresql://127.0.0.1:1/x"}).returncode == 0
 
 
+def test_the_url_may_stand_in_a_file(bare, database, tmp_path):
+    secret = tmp_path / "url"
+    secret.write_text(f"{database}\n")
+    assert bare("ls", environment={"KSER_DATABASE_URL_FILE": str(secret)}).returncode == 0
+    config = tmp_path / "kser.ini"
+    config.write_text(f"[kser]\ndatabase = {database}\n[worker]\nslots = 3\n[kafka]\nclient.id = x\n")
+    assert bare("ls", environment={"KSER_CONFIG": str(config)}).returncode == 0
+    done = bare("ls", environment={"KSER_DATABASE_URL_FILE": "/nowhere/at/all"})
+    assert done.returncode == 2 and "KSER_DATABASE_URL_FILE" in done.stderr
+
+
 @pytest.mark.parametrize("path", STATEMENTS, ids=lambda path: path.name)
 def test_each_statement_fits_the_schema(database, path):
     text = path.read_text()

@@ -26,8 +26,8 @@ def test_each_command_explains_itself(bare, command):
     assert done.returncode == 0 and done.stderr == ""
     assert done.stdout.startswith(f"kser {command}: ")
     assert f"\nUsage: kser {command} [OPTIONS]" in done.stdout
-    for option in ("--database URL", "-h, --help", "-V, --version"):
-        assert option in done.stdout
+    assert "-h, --help" in done.stdout and "-V, --version" in done.stdout
+    assert ("--database URL" in done.stdout) == (command != "message check")
     assert max(map(len, done.stdout.splitlines())) <= 100
 
 
@@ -54,7 +54,7 @@ def test_version(bare):
     (["ls", "--limit"], "option --limit needs a value"),
     (["ls", "-n"], "option -n needs a value"),
     (["ls", "--limit", "many"], '--limit: "many" is not a whole number'),
-    (["ls", "--limit", "0"], "from 1 to"),
+    (["ls", "--limit", "0"], "range 1 to"),
     (["ls", "--limit", "99999999999999999999"], "is not a whole number"),
     (["ls", "-o", "xml"], '"xml" is not one of table, json, jsonl, ids'),
     (["ls", "surplus"], 'unexpected argument "surplus"'),
@@ -70,7 +70,8 @@ def test_version(bare):
     (["submit", "/nowhere/at/all.json"], "cannot open /nowhere/at/all.json"),
     (["message", "check", "/nowhere/at/all.json"], "cannot open"),
     (["dev", "-o", "json"], "unknown option"),
-    (["-o", "json", "dev"], "unknown option --output"),
+    (["-o", "json", "dev"], "does not take --output"),
+    (["--database", "x", "dev"], "does not take --database"),
     (["ls", "--database", "postgresql://h:1/x?nonsense=1"], "database URL"),
     (["ls", "--database", "nonsense=1"], "database URL"),
 ])
