@@ -6,13 +6,19 @@ return case jsonb_typeof(value)
 end;
 
 -- Why a value is no duration from `shortest` to ten years; null when it is one (or absent).
-create or replace function kser.duration_problem(value jsonb, place text, shortest interval) returns text language sql immutable parallel safe
-return case
-	when value is null or value = 'null' then null
-	when jsonb_typeof(value) = 'number' and (value #>> '{}')::numeric not between 0 and 315360000 then place || ': is outside of 0 to 315360000 seconds (ten years)'
-	when jsonb_typeof(value) not in ('number', 'string')
-		or jsonb_typeof(value) = 'string' and (value #>> '{}') !~ '^[0-9]{1,9}(\.[0-9]{1,6})?(ms|s|m|h|d)$'
-		then place || ': is not a duration (a number of seconds, or a text such as 250ms, 30s, 5m, 2h, 1d)'
-	when kser.duration(value) < shortest then format('%s: must be at least %s', place, shortest)
-	when kser.duration(value) > interval '3650 days' then place || ': must be at most 3650d'
-end;
+create or replace function kser.duration_problem(value jsonb, place text, shortest interval) returns text language plpgsql immutable parallel safe as $$
+begin
+	if value is null or value = 'null' then
+		return null;
+	elsif jsonb_typeof(value) = 'number' and (value #>> '{}')::numeric not between 0 and 315360000 then
+		return place || ': is outside of 0 to 315360000 seconds (ten years)';
+	elsif jsonb_typeof(value) not in ('number', 'string') or jsonb_typeof(value) = 'string' and (value #>> '{}') !~ '^[0-9]{1,9}(\.[0-9]{1,6})?(ms|s|m|h|d)$' then
+		return place || ': is not a duration (a number of seconds, or a text such as 250ms, 30s, 5m, 2h, 1d)';
+	elsif kser.duration(value) < shortest then
+		return format('%s: must be at least %s', place, shortest);
+	elsif kser.duration(value) > interval '3650 days' then
+		return place || ': must be at most 3650d';
+	end if;
+	return null;
+end
+$$;

@@ -14,7 +14,7 @@ $$;
 create or replace function kser.json_problem(value jsonb, place text) returns text language plpgsql immutable as $$
 declare
 	as_text constant text := value::text;
-	depth_max constant integer := kser.bound('json_depth') - 2; -- below the message and its field
+	depth_max constant integer := 62; -- of 64: the message and its field are two
 	number numeric;
 begin
 	if as_text ~ '[0-9]{19}' then

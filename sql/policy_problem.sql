@@ -4,21 +4,24 @@
 --   delay         before the first repeat (default 1s); max_delay: its cap (default 1m)
 --   jitter        0 to 1: the share of the delay that is drawn at random (default 0.2)
 --   timeout       run limit of one attempt (default none)
-create or replace function kser.policy_problem(policy jsonb, place text) returns text language sql immutable parallel safe
-return case
-	when policy is null or policy = 'null' then null
-	when jsonb_typeof(policy) <> 'object' then format('%s: must be an object, not %s', place, jsonb_typeof(policy))
-	when policy = '{}' then null
-	when policy - array['max_attempts', 'backoff', 'delay', 'max_delay', 'jitter', 'timeout'] <> '{}'
-		then format('%s: unknown key %s; known are max_attempts, backoff, delay, max_delay, jitter, timeout', place,
-			left((select to_json(k)::text from jsonb_object_keys(policy - array['max_attempts', 'backoff', 'delay', 'max_delay', 'jitter', 'timeout']) as k limit 1), 100))
-	when policy ? 'max_attempts' and (jsonb_typeof(policy -> 'max_attempts') <> 'number' or policy ->> 'max_attempts' !~ '^[0-9]{1,4}$' or (policy ->> 'max_attempts')::integer not between 1 and 1000)
-		then place || '.max_attempts: must be an integer from 1 to 1000'
-	when policy ? 'backoff' and (jsonb_typeof(policy -> 'backoff') <> 'string' or policy ->> 'backoff' not in ('fixed', 'linear', 'exponential'))
-		then place || '.backoff: must be fixed, linear or exponential'
-	when policy ? 'jitter' and (jsonb_typeof(policy -> 'jitter') <> 'number' or (policy ->> 'jitter')::numeric not between 0 and 1)
-		then place || '.jitter: must be a number from 0 to 1'
-	else coalesce(kser.duration_problem(policy -> 'delay', place || '.delay', '0s'),
+create or replace function kser.policy_problem(policy jsonb, place text) returns text language plpgsql immutable parallel safe as $$
+begin
+	if policy is null or policy in ('null', '{}') then
+		return null;
+	elsif jsonb_typeof(policy) <> 'object' then
+		return format('%s: must be an object, not %s', place, jsonb_typeof(policy));
+	elsif policy - array['max_attempts', 'backoff', 'delay', 'max_delay', 'jitter', 'timeout'] <> '{}' then
+		return kser.unknown_key(policy, place || ':', array['max_attempts', 'backoff', 'delay', 'max_delay', 'jitter', 'timeout']);
+	elsif policy ? 'max_attempts' and (jsonb_typeof(policy -> 'max_attempts') <> 'number' or policy ->> 'max_attempts' !~ '^[0-9]{1,4}$'
+			or (policy ->> 'max_attempts')::integer not between 1 and 1000) then
+		return place || '.max_attempts: must be an integer from 1 to 1000';
+	elsif policy ? 'backoff' and (jsonb_typeof(policy -> 'backoff') <> 'string' or policy ->> 'backoff' not in ('fixed', 'linear', 'exponential')) then
+		return place || '.backoff: must be fixed, linear or exponential';
+	elsif policy ? 'jitter' and (jsonb_typeof(policy -> 'jitter') <> 'number' or (policy ->> 'jitter')::numeric not between 0 and 1) then
+		return place || '.jitter: must be a number from 0 to 1';
+	end if;
+	return coalesce(kser.duration_problem(policy -> 'delay', place || '.delay', '0s'),
 		kser.duration_problem(policy -> 'max_delay', place || '.max_delay', '0s'),
-		kser.duration_problem(policy -> 'timeout', place || '.timeout', '1ms'))
-end;
+		kser.duration_problem(policy -> 'timeout', place || '.timeout', '1ms'));
+end
+$$;

@@ -45,7 +45,7 @@ REFUSED = [
     ("select kser.submit_many(null)", "operations: must be an array, not null"),
     ("select kser.submit_many('[{\"name\": \"a\"}, 5]')", "operations[1]: must be an object, not number"),
     ("select kser.submit_many('[{\"name\": \"a\"}, {\"name\": \"b\", \"start_at\": \"tomorrow\"}]')", "operations[1].start_at: is not a time"),
-    ("select kser.submit_many('[{\"name\": \"a\"}, {\"name\": \"b\", \"retries\": 1}]')", 'operations[1].unknown key "retries"'),
+    ("select kser.submit_many('[{\"name\": \"a\"}, {\"name\": \"b\", \"retries\": 1}]')", 'operations[1]: unknown key "retries"'),
 ]
 
 
