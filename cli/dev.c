@@ -281,13 +281,10 @@ static void stop(struct dev *dev, bool failed)
 
 static void tell_failure(const struct child *dead, const struct error *err)
 {
-	struct buffer text CLEANUP(buffer_clear) = {0};
-	buffer_printf(&text, "kser dev: %s\n", err->text);
-	if (dead) {
-		buffer_printf(&text, "  the last lines of its log:\n");
-		child_add_log_tail(&text, dead);
-	}
-	fwrite(text.bytes, 1, text.length, stderr);
+	struct buffer tail CLEANUP(buffer_clear) = {0};
+	if (dead)
+		child_add_log_tail(&tail, dead);
+	fprintf(stderr, "kser dev: %s\n%s%s", err->text, tail.length ? "  the last lines of its log:\n" : "", tail.length ? tail.bytes : "");
 }
 
 static enum exit_code run_dev(const struct invocation *invocation)

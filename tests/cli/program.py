@@ -23,15 +23,17 @@ class Kser:
         return done.stdout.strip()
 
     def step(self, id, position, status, retcode=None, attempt=1, **columns):
-        """Moves one task of an operation, as the engine would, and the operation when that was its first or last."""
+        """Moves one task of an operation, as the engine would, and the operation with it; one transaction."""
         assignments = "".join(f", {name} = %s" for name in columns)
         values = [json.dumps(value) if isinstance(value, dict) else value for value in columns.values()]
-        self.database.query(f"update kser.tasks set status = %s, attempt = greatest(attempt, %s), dispatched_at = coalesce(dispatched_at, clock_timestamp()),"
-                            f" finished_at = case when %s then clock_timestamp() end, retcode = %s{assignments} where operation_id = %s and position = %s",
-                            status, attempt, status in ("SUCCESS", "FAILED"), retcode, *values, id, position)
-        self.database.query("update kser.operations as o set started_at = coalesce(started_at, clock_timestamp()), status = case"
-                            " when exists (select from kser.tasks where operation_id = o.id and status = 'FAILED') then 'FAILED'"
-                            " when exists (select from kser.tasks where operation_id = o.id and status <> 'SUCCESS') then 'RUNNING'"
-                            " else 'SUCCESS' end::kser.status where id = %s", id)
-        self.database.query("update kser.operations set finished_at = clock_timestamp(), retcode = %s, error = %s"
-                            " where id = %s and status in ('SUCCESS', 'FAILED')", retcode, columns.get("error"), id)
+        ended = status in ("SUCCESS", "FAILED")
+        self.database.query(
+            "update kser.tasks set status = %s, attempt = greatest(attempt, %s), dispatched_at = coalesce(dispatched_at, clock_timestamp()),"
+            f" finished_at = case when %s then clock_timestamp() end, retcode = %s{assignments} where operation_id = %s and position = %s;"
+            "update kser.operations as o set started_at = coalesce(started_at, clock_timestamp()), status = case"
+            " when exists (select from kser.tasks where operation_id = o.id and status = 'FAILED') then 'FAILED'"
+            " when exists (select from kser.tasks where operation_id = o.id and status <> 'SUCCESS') then 'RUNNING'"
+            " else 'SUCCESS' end::kser.status where id = %s;"
+            "update kser.operations set finished_at = clock_timestamp(), retcode = %s, error = %s"
+            " where id = %s and status in ('SUCCESS', 'FAILED')",
+            status, attempt, ended, retcode, *values, id, position, id, retcode, columns.get("error"), id)
