@@ -22,7 +22,7 @@ def ledger(tmp_path):
 @pytest.fixture
 def cell(servers, database, kafka, prefix, processes, ledger):
     """A database, a topic prefix and the means to start programs on them. Nothing runs yet."""
-    return Cell(database, kafka.brokers, prefix, processes, ledger)
+    return Cell(database, kafka, prefix, processes, ledger)
 
 
 @pytest.fixture

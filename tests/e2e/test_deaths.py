@@ -16,8 +16,7 @@ def test_worker_killed_in_the_middle_of_tasks(cell, ledger):
     wait_until(lambda: len(ledger.lines()) == 8, 30, "all tasks to be held")
     by_worker = Counter(pid for _, _, _, pid in ledger.lines())
     if len(by_worker) == 1:  # one burst to one partition: have the other worker hold some as well
-        more = wait_until(lambda: spread(cell, ledger, ids), 30, "tasks on both workers")
-        assert more
+        wait_until(lambda: spread(cell, ledger, ids), 60, "tasks on both workers")
     victim = next(worker for worker in workers if worker.pid in {line[3] for line in ledger.lines()})
     held = {line[0] for line in ledger.lines() if line[3] == victim.pid}
     victim.kill()

@@ -37,9 +37,9 @@ class Ledger:
 
 
 class Cell:
-    def __init__(self, database, brokers, prefix, processes, ledger):
+    def __init__(self, database, kafka, prefix, processes, ledger):
         self.database = database
-        self.brokers = brokers
+        self.kafka = kafka
         self.prefix = prefix
         self.processes = processes
         self.ledger = ledger
@@ -49,7 +49,7 @@ class Cell:
 
     @property
     def environment(self):
-        return {"KSER_DATABASE_URL": str(self.database), "KSER_BROKERS": self.brokers, "KSER_TOPIC_PREFIX": self.prefix}
+        return {"KSER_DATABASE_URL": str(self.database), "KSER_BROKERS": self.kafka.brokers, "KSER_TOPIC_PREFIX": self.prefix}
 
     def orchestrator(self, *arguments, name=None):
         return self.processes.start("kser-orchestrator", *arguments, name=name, environment=self.environment)
@@ -71,8 +71,9 @@ class Cell:
         wait_until(lambda: self.database.value("select count(*) from kser.instances") == count, 30, f"{count} orchestrators")
 
     def wait_for_workers(self, count):
-        """Until so many have reported and not left; one that was killed is counted."""
-        wait_until(lambda: self.database.value("select count(*) from kser.workers where left_at is null") == count, 30, f"{count} workers")
+        """Until so many have reported and share the partitions between them."""
+        wait_until(lambda: self.database.value("select count(*) from kser.workers where left_at is null") >= count, 30, f"{count} workers")
+        wait_until(lambda: self.kafka.members(f"{self.prefix}.workers") == count, 30, f"a group of {count} workers")
 
     def submit(self, *tasks, name="test", **further):
         """One operation by kser.submit; returns its id as text. `further` are other members of a submission."""

@@ -110,6 +110,11 @@ class Kafka:
         finally:
             consumer.close()
 
+    def members(self, group):
+        """How many members a consumer group has; 0 while it is not settled."""
+        found = self.admin().list_groups(group, timeout=10)
+        return len(found[0].members) if found and found[0].state == "Stable" else 0
+
     def consumer(self, group=None):
         return Consumer({"bootstrap.servers": self.brokers, "log_level": 0, "group.id": group or f"reader-{uuid.uuid4()}",
                          "enable.auto.commit": False, "auto.offset.reset": "earliest"})
