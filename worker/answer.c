@@ -1,0 +1,87 @@
+#include "worker/answer.h"
+
+#include "common/limits.h"
+#include "worker/result.h"
+#include "worker/task.h"
+
+void answer_clear(struct answer *answer)
+{
+	buffer_clear(&answer->record);
+	buffer_clear(&answer->result);
+	buffer_clear(&answer->inherited);
+	buffer_clear(&answer->plan);
+}
+
+static void compose(struct answer *answer, const struct message *task, const struct kser_result *own, bool retry, struct slice worker)
+{
+	buffer_reset(&answer->record);
+	buffer_reset(&answer->result);
+	buffer_reset(&answer->inherited);
+	buffer_reset(&answer->plan);
+	struct result previous = {0};
+	bool has_previous = task->result.kind == JSON_OBJECT && result_parse(task->result, &previous, NULL) == E_OK;
+	result_add_sum(&answer->result, &answer->inherited, task->uuid.text, has_previous ? &previous : NULL, own);
+	if (own->task_count > 0 && own->retcode == 0) {
+		buffer_add_char(&answer->plan, '[');
+		buffer_add_slice(&answer->plan, buffer_slice(&own->tasks));
+		buffer_add_char(&answer->plan, ']');
+	}
+	struct reply reply = {.kind = MESSAGE_RESULT, .worker = worker, .result = buffer_slice(&answer->result),
+		.inherited = buffer_slice(&answer->inherited), .tasks = buffer_slice(&answer->plan), .retry = retry};
+	message_add_reply(&answer->record, task, &reply);
+}
+
+/* The values are valid one by one; together they may be too deep or too many bytes. */
+static enum status check(const struct answer *answer, const struct kser_result *own, struct error *err)
+{
+	if (answer->record.length > MESSAGE_BYTES_MAX)
+		return fail(err, E_INVALID, "the reply has %zu bytes, at most %d are possible", answer->record.length, MESSAGE_BYTES_MAX);
+	if (!own->retval.members && own->task_count == 0)
+		return E_OK;
+	return json_validate(buffer_slice(&answer->record), MESSAGE_BYTES_MAX, NULL, err);
+}
+
+/* The error in place of a result that cannot be sent; what came with the task is given up when even that is too large. */
+static void compose_error(struct answer *answer, const struct kser_task *task, size_t bytes_max, const char *reason, struct slice worker)
+{
+	struct kser_result error CLEANUP(result_clear) = {0};
+	kser_result_fail(&error, 500, "InternalError", "the result is not usable: %s", reason);
+	struct message bare = task->message;
+	compose(answer, &bare, &error, false, worker);
+	if (answer->record.length <= bytes_max)
+		return;
+	bare.result = (struct json_value){JSON_NULL, {"", 0}};
+	compose(answer, &bare, &error, false, worker);
+	if (answer->record.length <= bytes_max)
+		return;
+	bare.params = (struct json_value){JSON_OBJECT, {"{}", 2}};
+	compose(answer, &bare, &error, false, worker);
+}
+
+/* A failure that says nothing gets its words; one that was told counts even if the entrypoint returned success. */
+static bool settle(enum kser_outcome outcome, struct kser_result *result)
+{
+	if (outcome == KSER_SUCCESS || result->retcode != 0)
+		return outcome == KSER_RETRY;
+	if (outcome == KSER_RETRY)
+		kser_result_fail(result, 503, "ServiceUnavailable", "may be tried again");
+	else
+		kser_result_fail(result, 500, "InternalError", "the entrypoint failed and did not say why");
+	return outcome == KSER_RETRY;
+}
+
+void answer_make(struct answer *answer, const struct kser_task *task, enum kser_outcome outcome, struct kser_result *result, struct slice worker)
+{
+	bool retry = settle(outcome, result);
+	compose(answer, &task->message, result, retry, worker);
+	struct error err;
+	if (check(answer, result, &err))
+		compose_error(answer, task, MESSAGE_BYTES_MAX, err.text, worker);
+}
+
+void answer_make_refused(struct answer *answer, const struct kser_task *task, size_t bytes, const char *reason, struct slice worker)
+{
+	struct error err;
+	fail(&err, E_INVALID, "the broker refused the reply of %zu bytes: %s", bytes, reason);
+	compose_error(answer, task, bytes - 1, err.text, worker);
+}

@@ -1,0 +1,280 @@
+#include "worker/replies.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <utlist.h>
+
+#include "common/clock.h"
+#include "common/kafka.h"
+#include "common/log.h"
+#include "common/memory.h"
+#include "worker/task.h"
+
+/* What the broker did not take is offered again so often. */
+#define AGAIN_MS 500
+
+/* The same trouble is told once in this time. */
+#define TELL_MS 10000
+
+struct replies {
+	struct replies_setup setup;
+	pthread_rwlock_t producer_lock; /* read: use it; write: replace it */
+	rd_kafka_t *producer;
+	rd_kafka_topic_t *topic;
+	atomic_bool broken; /* for good: must be replaced */
+	atomic_bool wake_wanted;
+	pthread_mutex_t kept_lock;
+	struct kser_task *kept; /* to be sent again */
+	int64_t again_ms;
+	int64_t told_ms;
+	bool closing;
+};
+
+/* ---- the producer ---- */
+
+static void on_event(rd_kafka_t *producer, void *opaque)
+{
+	(void)producer;
+	struct replies *replies = opaque;
+	if (atomic_load(&replies->wake_wanted))
+		replies->setup.wake(replies->setup.context);
+}
+
+static void on_report(rd_kafka_t *producer, const rd_kafka_message_t *report, void *opaque);
+
+static enum status open_producer(struct replies *replies, rd_kafka_t **producer, rd_kafka_topic_t **topic, struct error *err)
+{
+	const struct replies_setup *setup = &replies->setup;
+	enum status status = kafka_producer(setup->brokers, setup->properties, setup->client_id, on_report, replies, producer, err);
+	if (status)
+		return status;
+	*topic = rd_kafka_topic_new(*producer, setup->topic, NULL);
+	if (!*topic) {
+		kafka_producer_close(*producer, 0);
+		return fail(err, E_INVALID, "cannot use the topic %s: %s", setup->topic, rd_kafka_err2str(rd_kafka_last_error()));
+	}
+	rd_kafka_queue_t *events = rd_kafka_queue_get_main(*producer);
+	rd_kafka_queue_cb_event_enable(events, on_event, replies);
+	rd_kafka_queue_destroy(events);
+	return E_OK;
+}
+
+enum status replies_open(const struct replies_setup *setup, struct replies **opened, struct error *err)
+{
+	struct replies *replies = xcalloc(1, sizeof *replies);
+	replies->setup = *setup;
+	enum status status = open_producer(replies, &replies->producer, &replies->topic, err);
+	if (status) {
+		free(replies);
+		return status;
+	}
+	pthread_rwlock_init(&replies->producer_lock, NULL);
+	pthread_mutex_init(&replies->kept_lock, NULL);
+	*opened = replies;
+	return E_OK;
+}
+
+/* The first record to a topic that the producer has not heard of waits a second for it, so it is told beforehand. */
+static void prepare(struct replies *replies, int timeout_ms)
+{
+	const struct rd_kafka_metadata *metadata;
+	if (rd_kafka_metadata(replies->producer, 0, replies->topic, &metadata, timeout_ms) == RD_KAFKA_RESP_ERR_NO_ERROR)
+		rd_kafka_metadata_destroy(metadata);
+}
+
+enum status replies_find_topic(struct replies *replies, const char *topic, int timeout_ms, int *partitions, struct error *err)
+{
+	enum status status = kafka_partitions(replies->producer, topic, timeout_ms, partitions, err);
+	if (!status && *partitions > 0 && strcmp(topic, replies->setup.topic) == 0)
+		prepare(replies, timeout_ms);
+	return status;
+}
+
+static void close_producer(rd_kafka_t *producer, rd_kafka_topic_t *topic, int timeout_ms)
+{
+	rd_kafka_queue_t *events = rd_kafka_queue_get_main(producer);
+	rd_kafka_queue_cb_event_enable(events, NULL, NULL);
+	rd_kafka_queue_destroy(events);
+	rd_kafka_topic_destroy(topic);
+	kafka_producer_close(producer, timeout_ms);
+}
+
+/* An idempotent producer ends when it can no longer tell what the broker has; a new one starts afresh. */
+static void replace_producer(struct replies *replies)
+{
+	rd_kafka_t *producer;
+	rd_kafka_topic_t *topic;
+	struct error err;
+	if (open_producer(replies, &producer, &topic, &err)) {
+		log_error("cannot make another producer", "error", err.text);
+		return;
+	}
+	log_warning("the producer of replies broke and is replaced");
+	pthread_rwlock_wrlock(&replies->producer_lock);
+	rd_kafka_t *old = replies->producer;
+	rd_kafka_topic_t *old_topic = replies->topic;
+	replies->producer = producer;
+	replies->topic = topic;
+	pthread_rwlock_unlock(&replies->producer_lock);
+	atomic_store(&replies->broken, false);
+	close_producer(old, old_topic, 0);
+}
+
+/* ---- sending ---- */
+
+static void tell(struct replies *replies, rd_kafka_resp_err_t error)
+{
+	int64_t now_ms = clock_monotonic_ms();
+	pthread_mutex_lock(&replies->kept_lock);
+	bool again = replies->told_ms && now_ms - replies->told_ms < TELL_MS;
+	if (!again)
+		replies->told_ms = now_ms;
+	pthread_mutex_unlock(&replies->kept_lock);
+	if (!again)
+		log_warning("could not send a reply, it is kept and sent again", "topic", replies->setup.topic, "error", rd_kafka_err2str(error));
+}
+
+static void keep(struct replies *replies, struct kser_task *task)
+{
+	pthread_mutex_lock(&replies->kept_lock);
+	LL_PREPEND(replies->kept, task);
+	pthread_mutex_unlock(&replies->kept_lock);
+}
+
+static rd_kafka_resp_err_t produce(struct replies *replies, struct slice record, void *opaque)
+{
+	rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
+	pthread_rwlock_rdlock(&replies->producer_lock);
+	if (rd_kafka_produce(replies->topic, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY, (void *)(uintptr_t)record.start, record.length, NULL, 0, opaque))
+		error = rd_kafka_last_error();
+	pthread_rwlock_unlock(&replies->producer_lock);
+	if (error == RD_KAFKA_RESP_ERR__FATAL)
+		atomic_store(&replies->broken, true);
+	return error;
+}
+
+bool replies_send(struct replies *replies, struct kser_task *task, struct slice record)
+{
+	rd_kafka_resp_err_t error = produce(replies, record, task);
+	if (!error)
+		return true;
+	if (error == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && !task->refused) {
+		task->refused = true;
+		return false;
+	}
+	tell(replies, error);
+	buffer_reset(&task->reply);
+	buffer_add_slice(&task->reply, record);
+	keep(replies, task);
+	return true;
+}
+
+void replies_send_kept(struct replies *replies, struct kser_task *task)
+{
+	rd_kafka_resp_err_t error = produce(replies, buffer_slice(&task->reply), task);
+	if (!error)
+		return;
+	if (error == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && !task->refused) {
+		task->refused = true;
+		replies->setup.refused(replies->setup.context, task, task->reply.length, rd_kafka_err2str(error));
+		return;
+	}
+	tell(replies, error);
+	keep(replies, task);
+}
+
+void replies_say(struct replies *replies, struct slice record)
+{
+	rd_kafka_resp_err_t error = produce(replies, record, NULL);
+	if (error)
+		tell(replies, error);
+}
+
+/* ---- reports ---- */
+
+/* A smaller record is not refused for its own size, but for that of the batch it went in: that mends itself. */
+#define REFUSED_BYTES_MIN (64 * 1024)
+
+static bool is_refused(const rd_kafka_message_t *report)
+{
+	switch (report->err) {
+	case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+	case RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
+	case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
+		return report->len >= REFUSED_BYTES_MIN;
+	default:
+		return false;
+	}
+}
+
+static void on_failure(struct replies *replies, const rd_kafka_message_t *report)
+{
+	struct kser_task *task = report->_private;
+	if (task && !task->refused && is_refused(report)) {
+		task->refused = true;
+		replies->setup.refused(replies->setup.context, task, report->len, rd_kafka_err2str(report->err));
+		return;
+	}
+	tell(replies, report->err);
+	if (!task)
+		return;
+	buffer_reset(&task->reply);
+	buffer_add(&task->reply, report->payload, report->len);
+	keep(replies, task);
+}
+
+static void on_report(rd_kafka_t *producer, const rd_kafka_message_t *report, void *opaque)
+{
+	struct replies *replies = opaque;
+	char text[8];
+	if (report->err && producer == replies->producer && rd_kafka_fatal_error(producer, text, sizeof text))
+		atomic_store(&replies->broken, true);
+	if (replies->closing)
+		return;
+	if (report->err)
+		on_failure(replies, report);
+	else if (report->_private)
+		replies->setup.acknowledged(replies->setup.context, report->_private);
+}
+
+static void send_again(struct replies *replies)
+{
+	pthread_mutex_lock(&replies->kept_lock);
+	struct kser_task *tasks = TAKE(replies->kept);
+	pthread_mutex_unlock(&replies->kept_lock);
+	while (tasks) {
+		struct kser_task *task = tasks;
+		tasks = task->next;
+		replies_send_kept(replies, task);
+	}
+}
+
+void replies_serve(struct replies *replies)
+{
+	rd_kafka_poll(replies->producer, 0);
+	if (atomic_load(&replies->broken))
+		replace_producer(replies);
+	int64_t now_ms = clock_monotonic_ms();
+	if (now_ms < replies->again_ms)
+		return;
+	replies->again_ms = now_ms + AGAIN_MS;
+	send_again(replies);
+}
+
+void replies_want_wake(struct replies *replies, bool wanted)
+{
+	atomic_store(&replies->wake_wanted, wanted);
+}
+
+void replies_close(struct replies *replies, int timeout_ms)
+{
+	if (!replies)
+		return;
+	replies->closing = true;
+	close_producer(replies->producer, replies->topic, timeout_ms);
+	pthread_rwlock_destroy(&replies->producer_lock);
+	pthread_mutex_destroy(&replies->kept_lock);
+	free(replies);
+}

@@ -1,0 +1,56 @@
+#pragma once
+
+/*
+ * The way back: replies go to the results topic, by whichever thread has one, and are followed until
+ * the broker has acknowledged them. What the broker does not take now is kept and sent again; a
+ * producer that broke for good is replaced.
+ */
+
+#include <stdint.h>
+
+#include "common/attributes.h"
+#include "common/error.h"
+#include "common/settings.h"
+#include "common/slice.h"
+
+struct kser_task;
+struct replies; /* opaque */
+
+struct replies_setup {
+	const char *brokers;
+	const struct properties *properties;
+	const char *client_id;
+	const char *topic;
+	/* The rest is called by replies_serve, in its thread, but for `wake`: any thread, must not block. */
+	void (*acknowledged)(void *context, struct kser_task *task);
+	void (*refused)(void *context, struct kser_task *task, size_t bytes, const char *reason); /* too large for the broker; another reply is to be sent */
+	void (*wake)(void *context); /* acknowledgements are there, when replies_want_wake */
+	void *context;
+};
+
+/* E_INVALID: the properties are wrong. The setup's texts and properties must outlive it. */
+MUST_USE enum status replies_open(const struct replies_setup *setup, struct replies **replies, struct error *err);
+
+/* Partitions of the topic as the brokers have it now, which also prepares the producer for it; 0: there is none. E_RETRY: broker away. */
+MUST_USE enum status replies_find_topic(struct replies *replies, const char *topic, int timeout_ms, int *partitions, struct error *err);
+
+/*
+ * Sends a task's reply; from then on the task may be gone at any moment. False: it is too large for the
+ * producer as the user has set it, and the task is still the caller's, who sends a smaller one: the second is always taken. Any thread.
+ */
+MUST_USE bool replies_send(struct replies *replies, struct kser_task *task, struct slice record);
+
+/* As replies_send for a reply that stands in task->reply; by the thread that serves. */
+void replies_send_kept(struct replies *replies, struct kser_task *task);
+
+/* Sends a record that nobody waits for. Any thread. */
+void replies_say(struct replies *replies, struct slice record);
+
+/* Serves acknowledgements and sends again what is due. One thread, always the same. */
+void replies_serve(struct replies *replies);
+
+/* Whether `wake` is wanted: set it, then serve, then sleep. */
+void replies_want_wake(struct replies *replies, bool wanted);
+
+/* Waits for what is on its way, at most `timeout_ms`; no callback is called any more. NULL is allowed. */
+void replies_close(struct replies *replies, int timeout_ms);

@@ -1,0 +1,277 @@
+#include "worker/result.h"
+
+#include <json-c/json.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "common/limits.h"
+#include "common/memory.h"
+
+void result_clear(struct kser_result *result)
+{
+	buffer_clear(&result->message);
+	output_clear(&result->out);
+	output_clear(&result->err);
+	retval_clear(&result->retval);
+	buffer_clear(&result->tasks);
+	result->retcode = 0;
+	result->task_count = 0;
+}
+
+/* ---- failing ---- */
+
+/* kser's classes of errors with their message ids; another name counts as the base class. */
+static const char *message_id(const char *name)
+{
+	static const struct {
+		const char *name;
+		const char *id;
+	} known[] = {
+		{"ValidationError", "ERR-04413"},
+		{"NotFound", "ERR-08414"},
+		{"InternalError", "ERR-29885"},
+		{"IOError", "ERR-27582"},
+		{"NotImplemented", "ERR-04766"},
+		{"ConfigurationError", "ERR-19036"},
+	};
+	for (size_t i = 0; i < COUNT_OF(known); i++)
+		if (strcmp(name, known[i].name) == 0)
+			return known[i].id;
+	return "Err-00000";
+}
+
+static void add_clean_string(struct buffer *out, struct slice text)
+{
+	struct buffer clean CLEANUP(buffer_clear) = {0};
+	output_add_clean(&clean, text);
+	buffer_add_json_string(out, buffer_slice(&clean));
+}
+
+void result_fail(struct kser_result *result, int32_t code, const char *name, struct slice extra, struct slice message)
+{
+	result->retcode = code > 0 ? code : 500;
+	buffer_reset(&result->message);
+	output_add_clean(&result->message, message);
+	struct buffer error CLEANUP(buffer_clear) = {0};
+	buffer_add_text(&error, "{\"code\":");
+	buffer_add_int(&error, result->retcode);
+	buffer_add_text(&error, ",\"name\":");
+	add_clean_string(&error, slice_of(name ? name : "InternalError"));
+	buffer_add_text(&error, ",\"message\":");
+	buffer_add_json_string(&error, buffer_slice(&result->message));
+	buffer_add_text(&error, ",\"msgid\":");
+	buffer_add_json_string(&error, slice_of(message_id(name ? name : "InternalError")));
+	buffer_add_text(&error, ",\"extra\":");
+	buffer_add_slice(&error, extra.length ? extra : slice_of("{}"));
+	buffer_add_text(&error, ",\"stack\":null}");
+	retval_put(&result->retval, slice_of("error"), buffer_slice(&error));
+}
+
+static void add_formatted(struct buffer *out, const char *format, va_list arguments)
+{
+	char *text = NULL;
+	int length = vasprintf(&text, format, arguments);
+	if (length > 0)
+		buffer_add(out, text, (size_t)length);
+	free_pointer(&text);
+}
+
+enum kser_outcome kser_result_fail(struct kser_result *result, int32_t code, const char *name, const char *format, ...)
+{
+	struct buffer message CLEANUP(buffer_clear) = {0};
+	va_list arguments;
+	va_start(arguments, format);
+	add_formatted(&message, format, arguments);
+	va_end(arguments);
+	result_fail(result, code, name, slice_of(""), buffer_slice(&message));
+	return KSER_FAILURE;
+}
+
+/* ---- saying ---- */
+
+static void add_line(struct output *output, const char *format, va_list arguments)
+{
+	struct buffer line CLEANUP(buffer_clear) = {0};
+	add_formatted(&line, format, arguments);
+	buffer_add_char(&line, '\n');
+	output_add(output, line.bytes, line.length);
+}
+
+void kser_result_print(struct kser_result *result, const char *format, ...)
+{
+	va_list arguments;
+	va_start(arguments, format);
+	add_line(&result->out, format, arguments);
+	va_end(arguments);
+}
+
+void kser_result_print_err(struct kser_result *result, const char *format, ...)
+{
+	va_list arguments;
+	va_start(arguments, format);
+	add_line(&result->err, format, arguments);
+	va_end(arguments);
+}
+
+/* ---- retval ---- */
+
+static void refuse(struct kser_result *result, const char *what, const char *key, const char *why)
+{
+	struct buffer message CLEANUP(buffer_clear) = {0};
+	buffer_printf(&message, "%s '%.*s' is not usable: %s", what, ERROR_INPUT_BYTES_MAX, key, why);
+	result_fail(result, 500, "InternalError", slice_of(""), buffer_slice(&message));
+}
+
+/* Puts a value whose text comes from elsewhere. */
+static void put_checked(struct kser_result *result, const char *key, struct slice value)
+{
+	struct error err;
+	if (json_validate(value, MESSAGE_BYTES_MAX, NULL, &err)) {
+		refuse(result, "retval", key, err.text);
+		return;
+	}
+	struct buffer clean CLEANUP(buffer_clear) = {0};
+	output_add_clean(&clean, slice_of(key));
+	retval_put(&result->retval, buffer_slice(&clean), value);
+}
+
+static struct slice json_text(struct json_object *value)
+{
+	struct slice text;
+	text.start = json_object_to_json_string_length(value, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &text.length);
+	return text;
+}
+
+void kser_result_put(struct kser_result *result, const char *key, struct json_object *value)
+{
+	put_checked(result, key, json_text(value));
+	json_object_put(value);
+}
+
+void kser_result_put_text(struct kser_result *result, const char *key, const char *text)
+{
+	kser_result_put(result, key, json_object_new_string(text));
+}
+
+void kser_result_put_integer(struct kser_result *result, const char *key, int64_t number)
+{
+	kser_result_put(result, key, json_object_new_int64(number));
+}
+
+/* ---- the plan ---- */
+
+void result_add_planned(struct kser_result *result, struct slice task)
+{
+	if (result->task_count++ > 0)
+		buffer_add_char(&result->tasks, ',');
+	buffer_add_slice(&result->tasks, task);
+}
+
+static bool usable_name(struct slice name)
+{
+	if (name.length == 0 || name.length > ENTRYPOINT_BYTES_MAX)
+		return false;
+	for (size_t i = 0; i < name.length; i++)
+		if ((unsigned char)name.start[i] < 0x20 || name.start[i] == 0x7f)
+			return false;
+	return true;
+}
+
+enum status result_check_planned(struct json_value task, struct error *err)
+{
+	if (task.kind != JSON_OBJECT)
+		return fail(err, E_INVALID, "a task of the plan must be an object, not %s", json_kind_name(task.kind));
+	struct json_value entrypoint, params;
+	if (!json_find(task, "entrypoint", &entrypoint) || entrypoint.kind != JSON_STRING)
+		return fail(err, E_INVALID, "a task of the plan must have an entrypoint, a string");
+	struct buffer scratch CLEANUP(buffer_clear) = {0};
+	if (!usable_name(json_string(entrypoint, &scratch)))
+		return fail(err, E_INVALID, "entrypoint of a task of the plan: must have 1 to %d bytes, no control characters", ENTRYPOINT_BYTES_MAX);
+	if (json_find(task, "params", &params) && params.kind != JSON_OBJECT)
+		return fail(err, E_INVALID, "params of a task of the plan must be an object, not %s", json_kind_name(params.kind));
+	return E_OK;
+}
+
+void kser_result_add_task(struct kser_result *result, const char *entrypoint, struct json_object *params)
+{
+	struct buffer task CLEANUP(buffer_clear) = {0};
+	buffer_add_text(&task, "{\"entrypoint\":");
+	add_clean_string(&task, slice_of(entrypoint));
+	buffer_add_text(&task, ",\"params\":");
+	buffer_add_slice(&task, params ? json_text(params) : slice_of("{}"));
+	buffer_add_char(&task, '}');
+	json_object_put(params);
+	struct json_value value;
+	struct error err;
+	enum status status = json_validate(buffer_slice(&task), MESSAGE_BYTES_MAX, &value, &err);
+	if (!status)
+		status = result_check_planned(value, &err);
+	if (!status && result->task_count >= OPERATION_TASKS_MAX)
+		status = fail(&err, E_INVALID, "the plan has more than %d tasks", OPERATION_TASKS_MAX);
+	if (status)
+		refuse(result, "planned task", entrypoint, err.text);
+	else
+		result_add_planned(result, buffer_slice(&task));
+}
+
+/* ---- the sum ---- */
+
+/* Adds the JSON string of a stream; true when the previous text is only carried on. */
+static bool add_stream(struct buffer *out, const struct json_value *previous, struct slice own)
+{
+	if (own.length > 0) {
+		buffer_add_json_string(out, own);
+		return false;
+	}
+	buffer_add_slice(out, previous && previous->text.length ? previous->text : slice_of("\"\""));
+	return previous && previous->text.length > 2;
+}
+
+static struct slice uuid_of_sum(struct slice uuid, const struct result *previous)
+{
+	return previous && previous->uuid.kind == JSON_STRING && previous->uuid.text.length > 2 ? previous->uuid.text : uuid;
+}
+
+static void add_inherited(struct buffer *inherited, bool out_carried, bool err_carried, struct slice keys)
+{
+	if (!out_carried && !err_carried && keys.length == 0)
+		return;
+	const char *comma = "";
+	buffer_add_char(inherited, '{');
+	if (out_carried) {
+		buffer_add_text(inherited, "\"stdout\":true");
+		comma = ",";
+	}
+	if (err_carried) {
+		buffer_printf(inherited, "%s\"stderr\":true", comma);
+		comma = ",";
+	}
+	if (keys.length > 0) {
+		buffer_printf(inherited, "%s\"retval\":[", comma);
+		buffer_add_slice(inherited, keys);
+		buffer_add_char(inherited, ']');
+	}
+	buffer_add_char(inherited, '}');
+}
+
+void result_add_sum(struct buffer *out, struct buffer *inherited, struct slice uuid, const struct result *previous, const struct kser_result *own)
+{
+	struct buffer text CLEANUP(buffer_clear) = {0};
+	struct buffer keys CLEANUP(buffer_clear) = {0};
+	int32_t before = previous ? previous->retcode : own->retcode;
+	buffer_add_text(out, "{\"uuid\":");
+	buffer_add_slice(out, uuid_of_sum(uuid, previous));
+	buffer_add_text(out, ",\"retcode\":");
+	buffer_add_int(out, before > own->retcode ? before : own->retcode);
+	buffer_add_text(out, ",\"stdout\":");
+	output_add_text(&text, &own->out);
+	bool out_carried = add_stream(out, previous ? &previous->stdout_text : NULL, buffer_slice(&text));
+	buffer_reset(&text);
+	buffer_add_text(out, ",\"stderr\":");
+	output_add_text(&text, &own->err);
+	bool err_carried = add_stream(out, previous ? &previous->stderr_text : NULL, text.length ? buffer_slice(&text) : buffer_slice(&own->message));
+	buffer_add_text(out, ",\"retval\":");
+	retval_add_sum(out, &keys, previous ? previous->retval : (struct json_value){JSON_NULL, {"", 0}}, &own->retval);
+	buffer_add_char(out, '}');
+	add_inherited(inherited, out_carried, err_carried, buffer_slice(&keys));
+}

@@ -1,0 +1,43 @@
+#pragma once
+
+/*
+ * The result of one task while its entrypoint makes it, and kser's sum: what came with the task plus
+ * what the task adds. One thread.
+ */
+
+#include "common/buffer.h"
+#include "common/message.h"
+#include "kser/worker.h"
+#include "worker/output.h"
+#include "worker/retval.h"
+
+struct kser_result {
+	int32_t retcode;       /* not 0: failed */
+	struct buffer message; /* why it failed */
+	struct output out;     /* stdout */
+	struct output err;     /* stderr */
+	struct retval retval;
+	struct buffer tasks;   /* the plan: elements of a JSON array, without its brackets */
+	size_t task_count;
+};
+
+void result_clear(struct kser_result *result);
+
+/* Why a task failed. `name` NULL: InternalError; `code` not above 0: 500; `extra`: a JSON object as text, "" = {}; `message`: UTF-8. */
+void result_fail(struct kser_result *result, int32_t code, const char *name, struct slice extra, struct slice message);
+
+/* Adds an element of the plan: a JSON object as text. */
+void result_add_planned(struct kser_result *result, struct slice task);
+
+/*
+ * Checks one element of a plan: an object with a usable entrypoint; params an object if there.
+ * E_INVALID: `err` says what is wrong.
+ */
+MUST_USE enum status result_check_planned(struct json_value task, struct error *err);
+
+/*
+ * Adds the Result object of previous + own: the greater retcode, retval updated, stdout and stderr replaced where own says
+ * something, the previous uuid or else `uuid` (a JSON string with its quotes). `previous` NULL: there is none.
+ * `inherited` gets the object that names what is only carried on; nothing when there is nothing.
+ */
+void result_add_sum(struct buffer *out, struct buffer *inherited, struct slice uuid, const struct result *previous, const struct kser_result *own);

@@ -1,0 +1,32 @@
+#pragma once
+
+/*
+ * The retval of a result while a task makes it: keys with JSON values, in the order of their first
+ * coming, the last value counts. Any number of keys at a constant cost each. A zeroed struct is
+ * empty. One thread.
+ */
+
+#include <stdbool.h>
+
+#include "common/buffer.h"
+#include "common/json.h"
+
+struct retval_member; /* opaque */
+
+struct retval {
+	struct retval_member *members;
+};
+
+void retval_clear(struct retval *retval);
+
+/* `key`: plain text, valid UTF-8; `value`: one valid JSON value. Both are copied. */
+void retval_put(struct retval *retval, struct slice key, struct slice value);
+
+/* Puts all members of an object that json_validate has passed. */
+void retval_update(struct retval *retval, struct json_value object);
+
+/*
+ * Adds the object {…} of `previous` (an object, or JSON_NULL for none) updated by `own`: previous keys keep their place. The keys that
+ * only `previous` has are added to `inherited` as the elements of a JSON array, without its brackets.
+ */
+void retval_add_sum(struct buffer *out, struct buffer *inherited, struct json_value previous, const struct retval *own);

@@ -1,0 +1,39 @@
+#pragma once
+
+/* The settings of a worker and the commands of its file, read once at start. */
+
+#include <stdint.h>
+
+#include "common/settings.h"
+#include "worker/command.h"
+
+/* One [entrypoint NAME] of the file. */
+struct command_entrypoint {
+	char *name;
+	struct command command;
+	char **required; /* NULL-terminated; NULL = none */
+	struct command_entrypoint *next;
+};
+
+struct worker_settings {
+	const char *brokers;
+	const char *topic_prefix;
+	const char *queue;
+	const char *plugin;
+	const char *launcher;
+	int64_t slots;
+	int64_t drain_ms;
+	int64_t session_ms;
+	bool stock;
+	int log_level;
+	int log_format;
+	struct properties kafka;
+	struct command_entrypoint *commands;
+};
+
+extern const struct program worker_program;
+
+/* E_OK: *status is untouched. Else there is nothing to run, and all was told: *status is the exit status. */
+MUST_USE enum status worker_settings_read(struct worker_settings *settings, int argc, char **argv, int *status);
+
+void worker_settings_clear(struct worker_settings *settings);

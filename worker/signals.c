@@ -1,0 +1,49 @@
+#include "worker/signals.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <unistd.h>
+
+#include "common/attributes.h"
+
+static const int numbers[] = {SIGTERM, SIGINT};
+
+static struct sigaction before[COUNT_OF(numbers)];
+static atomic_int wake = -1;
+static atomic_int count;
+
+static void on_signal(int number)
+{
+	(void)number;
+	int saved_errno = errno;
+	atomic_fetch_add(&count, 1);
+	const uint64_t one = 1;
+	ssize_t written = write(atomic_load(&wake), &one, sizeof one);
+	(void)written; /* a full eventfd wakes as well */
+	errno = saved_errno;
+}
+
+void signals_catch(int wake_fd)
+{
+	atomic_store(&wake, wake_fd);
+	atomic_store(&count, 0);
+	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+	sigemptyset(&action.sa_mask);
+	for (size_t i = 0; i < COUNT_OF(numbers); i++)
+		sigaction(numbers[i], &action, &before[i]);
+}
+
+int signals_count(void)
+{
+	return atomic_load(&count);
+}
+
+void signals_release(void)
+{
+	for (size_t i = 0; i < COUNT_OF(numbers); i++)
+		sigaction(numbers[i], &before[i], NULL);
+	atomic_store(&wake, -1);
+}

@@ -1,0 +1,141 @@
+#include "worker/slots.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/memory.h"
+#include "worker/answer.h"
+#include "worker/result.h"
+#include "worker/task.h"
+
+/* Threads at the start. */
+#define THREADS_FIRST 8
+
+struct slots {
+	struct slots_setup setup;
+	pthread_t *threads;
+	size_t count;
+	uint64_t taken; /* at the last look */
+};
+
+/* ---- one task ---- */
+
+static enum kser_outcome fail_unknown(const struct entrypoints *entrypoints, const struct kser_task *task, struct slice name, struct kser_result *result)
+{
+	struct buffer extra CLEANUP(buffer_clear) = {0};
+	struct buffer message CLEANUP(buffer_clear) = {0};
+	buffer_add_text(&extra, "{\"entrypoint\":");
+	buffer_add_slice(&extra, task->message.entrypoint.text);
+	buffer_add_text(&extra, ",\"allowed\":");
+	entrypoints_add_names(&extra, entrypoints);
+	buffer_add_char(&extra, '}');
+	buffer_printf(&message, "Entrypoint '%.*s' not registered", (int)name.length, name.start);
+	result_fail(result, 400, "ValidationError", buffer_slice(&extra), buffer_slice(&message));
+	return KSER_FAILURE;
+}
+
+static enum kser_outcome run_entrypoint(const struct entrypoints *entrypoints, struct kser_task *task, struct kser_result *result)
+{
+	struct buffer scratch CLEANUP(buffer_clear) = {0};
+	struct slice name = json_string(task->message.entrypoint, &scratch);
+	const struct entrypoint *entrypoint = entrypoints_find(entrypoints, name);
+	if (!entrypoint)
+		return fail_unknown(entrypoints, task, name, result);
+	const char *missing = entrypoint_missing(entrypoint, task->message.params);
+	if (missing)
+		return kser_result_fail(result, 400, "ValidationError", "Missing parameter: %s", missing);
+	return entrypoint->run(task, result, entrypoint->context);
+}
+
+static void send_answer(const struct slots_setup *setup, struct kser_task *task, struct answer *answer)
+{
+	if (task->due_ms > 0) {
+		buffer_add_slice(&task->reply, buffer_slice(&answer->record));
+		later_add(setup->later, task);
+		return;
+	}
+	if (!replies_send(setup->replies, task, buffer_slice(&answer->record))) {
+		answer_make_refused(answer, task, answer->record.length, "the producer's limit", setup->worker);
+		bool sent = replies_send(setup->replies, task, buffer_slice(&answer->record));
+		assert(sent);
+	}
+	queue_done(setup->queue);
+}
+
+static void run_task(const struct slots_setup *setup, struct kser_task *task, struct answer *answer)
+{
+	struct kser_result result CLEANUP(result_clear) = {0};
+	task->started_ms = clock_monotonic_ms();
+	enum kser_outcome outcome = run_entrypoint(setup->entrypoints, task, &result);
+	task_forget(task);
+	if (kser_task_cancelled(task)) {
+		queue_done(setup->queue);
+		return;
+	}
+	answer_make(answer, task, outcome, &result, setup->worker);
+	send_answer(setup, task, answer);
+}
+
+static void *work(void *argument)
+{
+	const struct slots_setup *setup = &((struct slots *)argument)->setup;
+	struct answer answer CLEANUP(answer_clear) = {0};
+	struct kser_task *task;
+	while ((task = queue_take(setup->queue)))
+		run_task(setup, task, &answer);
+	return NULL;
+}
+
+/* ---- the threads ---- */
+
+/* Signals go to the thread that waits for them; a command's broken pipe is an error code here. */
+static void start_threads(struct slots *slots, size_t wanted)
+{
+	sigset_t all, before;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	for (; slots->count < wanted && slots->count < slots->setup.threads_max; slots->count++) {
+		int error = pthread_create(&slots->threads[slots->count], NULL, work, slots);
+		if (error) {
+			log_warning("could not start another thread", "threads", LOG_INT(slots->count), "error", strerror(error));
+			break;
+		}
+		pthread_setname_np(slots->threads[slots->count], "kser-slot");
+	}
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+struct slots *slots_start(const struct slots_setup *setup)
+{
+	struct slots *slots = xcalloc(1, sizeof *slots);
+	slots->setup = *setup;
+	slots->threads = xcalloc(setup->threads_max, sizeof slots->threads[0]);
+	start_threads(slots, THREADS_FIRST);
+	return slots;
+}
+
+void slots_look(struct slots *slots)
+{
+	struct queue_state state = queue_state(slots->setup.queue);
+	bool stuck = state.waiting > 0 && state.idle == 0 && state.taken == slots->taken;
+	slots->taken = state.taken;
+	if (stuck)
+		start_threads(slots, slots->count + state.waiting);
+}
+
+bool slots_join(struct slots *slots, int timeout_ms)
+{
+	int64_t until_ms = clock_monotonic_ms() + timeout_ms;
+	struct timespec until = {.tv_sec = (time_t)(until_ms / 1000), .tv_nsec = (long)(until_ms % 1000) * 1000000};
+	for (size_t i = 0; i < slots->count; i++)
+		if (pthread_clockjoin_np(slots->threads[i], NULL, CLOCK_MONOTONIC, &until))
+			return false;
+	free(slots->threads);
+	free(slots);
+	return true;
+}

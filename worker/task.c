@@ -1,0 +1,210 @@
+#include "worker/task.h"
+
+#include <json-c/json.h>
+#include <stdlib.h>
+#include <uuid/uuid.h>
+
+#include "common/clock.h"
+#include "common/limits.h"
+#include "common/memory.h"
+#include "kser/worker.h"
+
+struct task_text {
+	struct task_text *next;
+	char text[];
+};
+
+static size_t key_length(const struct message *message)
+{
+	return message->stamped ? message->uuid.text.length + sizeof message->stamp.attempt : 0;
+}
+
+static void set_key(struct kser_task *task, const struct message *message)
+{
+	struct slice uuid = message->uuid.text;
+	task->key_length = key_length(message);
+	if (task->key_length == 0)
+		return;
+	memcpy(task->key, uuid.start, uuid.length);
+	memcpy(task->key + uuid.length, &message->stamp.attempt, sizeof message->stamp.attempt);
+}
+
+static enum status read_record(struct slice bytes, struct message *message, struct error *err)
+{
+	if (bytes.length == 0)
+		return fail(err, E_INVALID, "the record is empty");
+	enum status status = message_parse(bytes, message, err);
+	if (!status && (message->stamp.kind != MESSAGE_RESULT || message->stamp.worker.length > 0))
+		return fail(err, E_INVALID, "metadata.kser: is a worker's report, not a task");
+	return status;
+}
+
+struct kser_task *task_new(struct slice bytes, void *record, void (*release)(void *record), enum status *status, struct error *err)
+{
+	struct message message = {0};
+	*status = read_record(bytes, &message, err);
+	struct kser_task *task = xcalloc(1, sizeof *task + (*status ? 0 : key_length(&message)));
+	task->record = record;
+	task->release = release;
+	task->message.text = bytes;
+	if (*status)
+		return task;
+	task->message = message;
+	set_key(task, &message);
+	return task;
+}
+
+void task_forget(struct kser_task *task)
+{
+	json_object_put(task->params);
+	json_object_put(task->previous_object);
+	task->params = NULL;
+	task->previous_object = NULL;
+	while (task->texts) {
+		struct task_text *text = task->texts;
+		task->texts = text->next;
+		free(text);
+	}
+}
+
+void task_free(struct kser_task *task)
+{
+	for (struct hold *hold = task->hold.next; hold;) {
+		struct hold *next = hold->next;
+		free(hold);
+		hold = next;
+	}
+	buffer_clear(&task->reply);
+	if (task->release)
+		task->release(task->record);
+	free(task);
+}
+
+static int64_t smaller_limit(int64_t one, int64_t other)
+{
+	if (one <= 0 || other <= 0)
+		return one > 0 ? one : other;
+	return one < other ? one : other;
+}
+
+int64_t task_left_ms(const struct kser_task *task, int64_t limit_ms)
+{
+	int64_t limit = smaller_limit(limit_ms, task->message.stamp.limit_ms);
+	int64_t left = limit > 0 ? task->started_ms + limit - clock_monotonic_ms() : INT64_MAX;
+	if (task->message.stamp.deadline_ms > 0) {
+		int64_t until = task->message.stamp.deadline_ms - clock_wall_ms();
+		left = until < left ? until : left;
+	}
+	if (left == INT64_MAX)
+		return -1;
+	return left > 0 ? left : 0;
+}
+
+bool task_parameter(const struct kser_task *task, const char *name, struct json_value *value)
+{
+	return json_find(task->message.params, name, value);
+}
+
+const char *task_text(struct kser_task *task, struct json_value string)
+{
+	struct buffer scratch CLEANUP(buffer_clear) = {0};
+	struct slice resolved = json_string(string, &scratch);
+	struct task_text *text = xmalloc(sizeof *text + resolved.length + 1);
+	memcpy(text->text, resolved.start, resolved.length);
+	text->text[resolved.length] = '\0';
+	text->next = task->texts;
+	task->texts = text;
+	return text->text;
+}
+
+/* ---- what entrypoints see ---- */
+
+const char *kser_task_uuid(struct kser_task *task)
+{
+	return task_text(task, task->message.uuid);
+}
+
+const char *kser_task_operation(struct kser_task *task)
+{
+	if (!task->message.stamped)
+		return "";
+	char quoted[UUID_STR_LEN + 2] = "\"";
+	uuid_unparse_lower(task->message.stamp.operation, quoted + 1);
+	quoted[UUID_STR_LEN] = '"';
+	return task_text(task, (struct json_value){JSON_STRING, {quoted, UUID_STR_LEN + 1}});
+}
+
+int32_t kser_task_position(const struct kser_task *task)
+{
+	return task->message.stamp.position;
+}
+
+int32_t kser_task_attempt(const struct kser_task *task)
+{
+	return task->message.stamp.attempt;
+}
+
+const char *kser_task_message(const struct kser_task *task, size_t *length)
+{
+	if (length)
+		*length = task->message.text.length;
+	return task->message.text.start;
+}
+
+/* The scanner has passed the text, so json-c finds nothing to refuse but depth, which is set to the scanner's. */
+static struct json_object *parse(struct slice text)
+{
+	struct json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH_MAX + 1);
+	struct json_object *object = json_tokener_parse_ex(tokener, text.start, (int)text.length);
+	json_tokener_free(tokener);
+	return object;
+}
+
+struct json_object *kser_task_params(struct kser_task *task)
+{
+	if (!task->params)
+		task->params = parse(task->message.params.text);
+	return task->params;
+}
+
+struct json_object *kser_task_previous(struct kser_task *task)
+{
+	if (!task->previous_object && task->message.result.kind == JSON_OBJECT)
+		task->previous_object = parse(task->message.result.text);
+	return task->previous_object;
+}
+
+const char *kser_task_text(struct kser_task *task, const char *name, const char *fallback)
+{
+	struct json_value value;
+	if (!task_parameter(task, name, &value) || value.kind != JSON_STRING)
+		return fallback;
+	return task_text(task, value);
+}
+
+int64_t kser_task_integer(struct kser_task *task, const char *name, int64_t fallback)
+{
+	struct json_value value;
+	int64_t number;
+	if (!task_parameter(task, name, &value) || !json_int64(value, &number))
+		return fallback;
+	return number;
+}
+
+double kser_task_number(struct kser_task *task, const char *name, double fallback)
+{
+	struct json_value value;
+	if (!task_parameter(task, name, &value) || (value.kind != JSON_INTEGER && value.kind != JSON_DOUBLE))
+		return fallback;
+	return json_object_get_double(json_object_object_get(kser_task_params(task), name));
+}
+
+int64_t kser_task_left_ms(const struct kser_task *task)
+{
+	return task_left_ms(task, 0);
+}
+
+bool kser_task_cancelled(const struct kser_task *task)
+{
+	return atomic_load_explicit(&task->cancelled, memory_order_relaxed);
+}
