@@ -362,10 +362,9 @@ static void add_normalized_result(struct buffer *out, const struct message *mess
 	enum status status = result_parse(message->result, &result, NULL);
 	assert(status == E_OK);
 	buffer_add_text(out, "{\"uuid\":");
-	if (is_absent(message->result))
-		buffer_add_slice(out, message->uuid.text);
-	else if (result.uuid.text.length > 2)
-		buffer_add_slice(out, result.uuid.text);
+	struct slice uuid = is_absent(message->result) ? message->uuid.text : result.uuid.text;
+	if (uuid.length > 2)
+		buffer_add_slice(out, uuid);
 	else
 		add_random_uuid(out);
 	buffer_add_text(out, ",\"retcode\":");
@@ -429,6 +428,18 @@ static void add_stamp(struct buffer *out, const struct stamp *stamp)
 	buffer_add_char(out, '}');
 }
 
+/* The object that is given as text, perhaps with white space around it; "" = none. */
+static struct json_value object_of(struct slice text)
+{
+	while (text.length && *text.start != '{') {
+		text.start++;
+		text.length--;
+	}
+	while (text.length && text.start[text.length - 1] != '}')
+		text.length--;
+	return text.length ? (struct json_value){JSON_OBJECT, text} : absent;
+}
+
 static void add_member(struct buffer *out, const struct json_member *member)
 {
 	const char *start = member->key.start - 1;
@@ -458,8 +469,7 @@ void message_add_dispatch(struct buffer *out, const struct dispatch *dispatch)
 	add_or(out, dispatch->result, "null");
 	buffer_add_text(out, ",\"metadata\":{\"kser\":");
 	add_stamp(out, &dispatch->stamp);
-	if (dispatch->metadata.length)
-		add_foreign_members(out, (struct json_value){JSON_OBJECT, dispatch->metadata});
+	add_foreign_members(out, object_of(dispatch->metadata));
 	buffer_add_text(out, "}}");
 }
 

@@ -5,49 +5,9 @@
 #include <stdlib.h>
 
 #include "common/limits.h"
-#include "common/memory.h"
+#include "notation.h"
 
 /* ---- the corpus ---- */
-
-static int hex(char digit)
-{
-	return digit >= 'a' ? digit - 'a' + 10 : digit - '0';
-}
-
-/* The notation at the top of json_cases.txt. */
-static void add_text(struct buffer *out, struct slice notation)
-{
-	const char *end = notation.start + notation.length;
-	for (const char *at = notation.start; at < end; at++) {
-		if (*at != '%') {
-			buffer_add_char(out, *at);
-		} else if (at[1] == '%') {
-			buffer_add_char(out, *++at);
-		} else if (at[1] == '{') {
-			char *colon;
-			long count = strtol(at + 2, &colon, 10);
-			const char *close = memchr(colon, '}', (size_t)(end - colon));
-			cr_assert(close && *colon == ':', "bad notation: %s", notation.start);
-			struct buffer part = {0};
-			add_text(&part, (struct slice){colon + 1, (size_t)(close - colon) - 1});
-			for (long i = 0; i < count; i++)
-				buffer_add_slice(out, buffer_slice(&part));
-			buffer_clear(&part);
-			at = close;
-		} else {
-			buffer_add_char(out, (char)(hex(at[1]) << 4 | hex(at[2])));
-			at += 2;
-		}
-	}
-}
-
-/* A copy of exactly that size, so that the sanitizer sees a read behind its end. */
-static char *exact_copy(struct slice text)
-{
-	char *copy = xmalloc(text.length);
-	memcpy(copy, text.start, text.length);
-	return copy;
-}
 
 static void check_case(const char *line, int number)
 {
@@ -55,7 +15,7 @@ static void check_case(const char *line, int number)
 	long offset = strncmp(line, "reject@", 7) == 0 ? strtol(line + 7, NULL, 10) : -1;
 	const char *notation = strchr(line, ' ') + 1;
 	struct buffer text = {0};
-	add_text(&text, slice_of(notation));
+	add_notation(&text, slice_of(notation));
 	char *bytes = exact_copy(buffer_slice(&text));
 	struct error err = {0};
 	struct json_value root;
