@@ -1,0 +1,196 @@
+#include "tests/kafka/cluster.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/memory.h"
+
+#define GROUP "kser.workers"
+
+static rd_kafka_t *make(struct cluster *cluster, rd_kafka_type_t type, const char *const *properties)
+{
+	char text[300];
+	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	for (; *properties; properties += 2)
+		cr_assert_eq(rd_kafka_conf_set(conf, properties[0], properties[1], text, sizeof text), RD_KAFKA_CONF_OK, "%s", text);
+	if (cluster->brokers)
+		rd_kafka_conf_set(conf, "bootstrap.servers", cluster->brokers, NULL, 0);
+	rd_kafka_t *client = rd_kafka_new(type, conf, text, sizeof text);
+	cr_assert_not_null(client, "%s", text);
+	return client;
+}
+
+static void assign_results(struct cluster *cluster)
+{
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(2);
+	for (int i = 0; i < 2; i++)
+		rd_kafka_topic_partition_list_add(list, "kser.results", i)->offset = RD_KAFKA_OFFSET_BEGINNING;
+	rd_kafka_assign(cluster->reader, list);
+	rd_kafka_topic_partition_list_destroy(list);
+}
+
+void cluster_open(struct cluster *cluster, int partitions)
+{
+	static const char *const host[] = {"client.id", "mock", "log_level", "0", NULL};
+	static const char *const producer[] = {"linger.ms", "0", "acks", "all", NULL};
+	static const char *const reader[] = {"group.id", GROUP, "enable.auto.commit", "false", "auto.offset.reset", "earliest", "fetch.wait.max.ms", "5", NULL};
+	*cluster = (struct cluster){.partitions = partitions};
+	cluster->host = make(cluster, RD_KAFKA_PRODUCER, host);
+	cluster->mock = rd_kafka_mock_cluster_new(cluster->host, 1);
+	cr_assert_not_null(cluster->mock);
+	cluster->brokers = rd_kafka_mock_cluster_bootstraps(cluster->mock);
+	rd_kafka_mock_topic_create(cluster->mock, "kser.tasks", partitions, 1);
+	rd_kafka_mock_topic_create(cluster->mock, "kser.results", 2, 1);
+	cluster->producer = make(cluster, RD_KAFKA_PRODUCER, producer);
+	cluster->reader = make(cluster, RD_KAFKA_CONSUMER, reader);
+	rd_kafka_poll_set_consumer(cluster->reader);
+	assign_results(cluster);
+	cluster->replies = json_object_new_array();
+}
+
+void cluster_close(struct cluster *cluster)
+{
+	json_object_put(cluster->replies);
+	rd_kafka_consumer_close(cluster->reader);
+	rd_kafka_destroy(cluster->reader);
+	rd_kafka_destroy(cluster->producer);
+	rd_kafka_mock_cluster_destroy(cluster->mock);
+	rd_kafka_destroy(cluster->host);
+}
+
+/* ---- sending ---- */
+
+void cluster_send(struct cluster *cluster, int partition, const void *bytes, size_t length)
+{
+	rd_kafka_resp_err_t error = rd_kafka_producev(cluster->producer, RD_KAFKA_V_TOPIC("kser.tasks"), RD_KAFKA_V_PARTITION(partition),
+		RD_KAFKA_V_VALUE((void *)(uintptr_t)bytes, length), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
+	cr_assert_eq(error, 0, "%s", rd_kafka_err2str(error));
+	cr_assert_eq(rd_kafka_flush(cluster->producer, 10000), 0);
+}
+
+const char *cluster_uuid(int number)
+{
+	static char text[40];
+	snprintf(text, sizeof text, "0190aaaa-0000-7000-8000-%012d", number);
+	return text;
+}
+
+void cluster_send_task(struct cluster *cluster, int partition, int number, int attempt, const char *entrypoint, const char *params, const char *result,
+	const char *further)
+{
+	char *text = NULL;
+	int length = asprintf(&text,
+		"{\"uuid\": \"%s\", \"entrypoint\": \"%s\", \"params\": %s, \"result\": %s, \"metadata\": {\"note\": \"kept\", \"kser\": {"
+		"\"op\": \"0190bbbb-0000-7000-8000-000000000001\", \"pos\": %d, \"attempt\": %d, \"gen\": -77, \"epoch\": 5%s}}}",
+		cluster_uuid(number), entrypoint, params, result ? result : "null", number, attempt, further);
+	cluster_send(cluster, partition, text, (size_t)length);
+	free(text);
+}
+
+/* ---- reading ---- */
+
+static void read_replies(struct cluster *cluster, int wait_ms)
+{
+	rd_kafka_message_t *record;
+	while ((record = rd_kafka_consumer_poll(cluster->reader, wait_ms))) {
+		wait_ms = 0;
+		if (!record->err) {
+			char *text CLEANUP(free_pointer) = xstrndup(record->payload, record->len);
+			struct json_object *message = json_tokener_parse(text);
+			cr_assert_not_null(message, "a reply is no JSON: %s", text);
+			json_object_array_add(cluster->replies, message);
+		}
+		rd_kafka_message_destroy(record);
+	}
+}
+
+struct json_object *member(struct json_object *object, const char *path)
+{
+	char *names CLEANUP(free_pointer) = xstrdup(path);
+	char *rest = names;
+	for (char *name = strsep(&rest, "."); name && object; name = strsep(&rest, "."))
+		if (!json_object_object_get_ex(object, name, &object))
+			return NULL;
+	return object;
+}
+
+const char *text_member(struct json_object *object, const char *path)
+{
+	struct json_object *found = member(object, path);
+	return found ? json_object_get_string(found) : "";
+}
+
+int64_t integer_member(struct json_object *object, const char *path)
+{
+	return json_object_get_int64(member(object, path));
+}
+
+static struct json_object *find(struct cluster *cluster, const char *kind, const char *uuid, int *count)
+{
+	struct json_object *last = NULL;
+	*count = 0;
+	for (size_t i = 0; i < json_object_array_length(cluster->replies); i++) {
+		struct json_object *reply = json_object_array_get_idx(cluster->replies, i);
+		if (strcmp(text_member(reply, "metadata.kser.kind"), kind) != 0 || (uuid && strcmp(text_member(reply, "uuid"), uuid) != 0))
+			continue;
+		last = reply;
+		(*count)++;
+	}
+	return last;
+}
+
+int cluster_count(struct cluster *cluster, const char *kind, const char *uuid)
+{
+	int count;
+	read_replies(cluster, 0);
+	(void)find(cluster, kind, uuid, &count);
+	return count;
+}
+
+struct json_object *cluster_wait(struct cluster *cluster, const char *kind, const char *uuid, int wanted, int seconds)
+{
+	int64_t until_ms = clock_monotonic_ms() + 1000 * (int64_t)seconds;
+	int count;
+	struct json_object *last;
+	while (!(last = find(cluster, kind, uuid, &count)) || count < wanted) {
+		cr_assert_lt(clock_monotonic_ms(), until_ms, "%d of %d replies of kind %s for %s", count, wanted, kind, uuid ? uuid : "any");
+		read_replies(cluster, 100);
+	}
+	return last;
+}
+
+struct json_object *cluster_wait_result(struct cluster *cluster, int number)
+{
+	return cluster_wait(cluster, "result", cluster_uuid(number), 1, 20);
+}
+
+/* ---- commits ---- */
+
+int64_t cluster_committed(struct cluster *cluster, int partition, char mark[16])
+{
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+	rd_kafka_topic_partition_list_add(list, "kser.tasks", partition);
+	rd_kafka_resp_err_t error = rd_kafka_committed(cluster->reader, list, 10000);
+	cr_assert_eq(error, 0, "%s", rd_kafka_err2str(error));
+	const rd_kafka_topic_partition_t *found = &list->elems[0];
+	int64_t offset = found->offset;
+	if (mark)
+		snprintf(mark, 16, "%.*s", (int)found->metadata_size, found->metadata ? (const char *)found->metadata : "");
+	rd_kafka_topic_partition_list_destroy(list);
+	return offset;
+}
+
+void cluster_wait_committed(struct cluster *cluster, int partition, int64_t offset, int seconds)
+{
+	int64_t until_ms = clock_monotonic_ms() + 1000 * (int64_t)seconds;
+	for (;;) {
+		int64_t committed = cluster_committed(cluster, partition, NULL);
+		if (committed == offset)
+			return;
+		cr_assert_lt(clock_monotonic_ms(), until_ms, "partition %d is committed at %lld instead of %lld", partition, (long long)committed, (long long)offset);
+		read_replies(cluster, 50);
+	}
+}
