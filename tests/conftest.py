@@ -55,6 +55,8 @@ def database(postgres, template):
     """A fresh, migrated database: its URL, with query(), value() and connect()."""
     database = postgres.create(template.name)
     yield database
+    if not postgres.running():
+        postgres.start()
     database.drop()
 
 

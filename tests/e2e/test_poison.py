@@ -81,7 +81,7 @@ def test_forged_results_change_nothing(running_cell, kafka, ledger):
         "select t.uuid::text, m.generation, t.epoch from kser.tasks t, kser.meta m where t.operation_id = %s and t.position = 0", id)
     right = {"op": id, "pos": 0, "attempt": 1, "gen": generation, "epoch": epoch, "kind": "result", "worker": "nobody"}
     forged = [{**right, "gen": generation ^ 1}, {**right, "attempt": 2}, {**right, "op": str(uuid.uuid4())}, {**right, "pos": 1}]
-    result = {"uuid": task, "retcode": 0, "stdout": "forged", "stderr": "", "retval": {}}
+    result = {"uuid": task, "retcode": 0, "stdout": "counterfeit", "stderr": "", "retval": {}}
     records = [json.dumps(message(uuid=task, result=result, metadata={"kser": stamp})) for stamp in forged]
     records.append(json.dumps(message(result=result, metadata={"kser": right})))  # another task's uuid
     kafka.produce(running_cell.topic("results"), records)
@@ -90,4 +90,4 @@ def test_forged_results_change_nothing(running_cell, kafka, ledger):
     assert running_cell.tasks(id) == [(0, "RUNNING", 1, None), (1, "PENDING", 0, None)]
     ledger.open()
     assert running_cell.wait(id)["SUCCESS"] == 1
-    assert "forged" not in str(running_cell.database.query("select * from kser.tasks"))
+    assert "counterfeit" not in str(running_cell.database.query("select * from kser.tasks"))

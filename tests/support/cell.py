@@ -55,10 +55,11 @@ class Cell:
         return self.processes.start("kser-orchestrator", *arguments, name=name, environment=self.environment)
 
     def worker(self, *arguments, name=None):
-        """A worker with the stock entrypoints and those of the ledger. It is not told where the database is."""
+        """A worker with the stock entrypoints and those of the ledger, and slots for all the tasks that a test holds. It is
+        not told where the database is."""
         environment = {key: value for key, value in self.environment.items() if key != "KSER_DATABASE_URL"}
         plugin = self.processes.binaries.parent / "lib" / "ledger.so"
-        return self.processes.start("kser-worker", "--plugin", plugin, *arguments, name=name, environment=environment)
+        return self.processes.start("kser-worker", "--plugin", plugin, "--slots", 50, *arguments, name=name, environment=environment)
 
     def start(self, orchestrators=1, workers=1):
         """Starts programs and waits until all have reported: (orchestrators, workers)."""
