@@ -2,8 +2,8 @@
 
 /*
  * A subcommand is one row: its name, what it takes, what its help says and the function that runs
- * it. Parsing and help are driven by the row, so that a new verb is a file with a `run` and a row
- * in the table of main.c.
+ * it. Parsing and help are driven by the row, so that a new verb is a file with a `run` and a place
+ * in the list of commands.
  *
  * Options are typed and checked before anything runs; a command reads them from a struct of its
  * own, which starts as a copy of `defaults`.

@@ -10,8 +10,11 @@
 
 struct dev_broker; /* opaque; its threads end with it */
 
-/* A hop takes half of this on average; each consumer asks this often, though nothing happens. */
-#define DEV_BROKER_FETCH_WAIT_MS "10"
+/*
+ * In milliseconds. A record that comes during a wait is seen at its end: a step takes about two of these. Each consumer asks again
+ * after each, though nothing happens: at 5 ms an idle stack takes about 1 % of a core for each program and 2 % for the broker.
+ */
+#define DEV_BROKER_FETCH_WAIT_MS "5"
 
 /* Starts it and makes the topics of `prefix`. */
 MUST_USE enum status dev_broker_start(const char *prefix, struct dev_broker **broker, struct error *err);

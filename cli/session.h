@@ -2,7 +2,7 @@
 
 /*
  * The way of a command to the database: the connection that its options name, and the statements
- * of cli/statements. One thread.
+ * of this program. One thread.
  */
 
 #include "cli/command.h"
