@@ -19,6 +19,7 @@ const struct column operation_columns[] = {
 	{.name = "seconds", .heading = "SECONDS", .cell = CELL_NUMBER},
 	{.name = "retcode", .heading = "RETCODE", .cell = CELL_NUMBER},
 	{.name = "error", .heading = "ERROR"},
+	{.name = "message", .heading = "MESSAGE", .bytes_max = 100},
 };
 const size_t operation_column_count = COUNT_OF(operation_columns);
 

@@ -115,8 +115,11 @@ static struct slice to_the_second(struct slice time)
 	return time.length > length ? (struct slice){time.start + 1, length} : time;
 }
 
+/* The line end of what a command said is no news; the rest may be too long to look at. */
 static size_t add_cut(struct buffer *out, struct slice text, size_t bytes_max)
 {
+	if (text.length > 1 && text.start[text.length - 1] == '\n')
+		text.length--;
 	size_t length = text.length;
 	if (length <= bytes_max)
 		return output_add_printable(out, text);

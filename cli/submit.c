@@ -103,12 +103,20 @@ static void print_ids(enum output_format format, bool single, const PGresult *ro
 /* Ids are printed already and stand alone on stdout; what went wrong goes to stderr. */
 static void tell_unsuccessful(const PGresult *rows)
 {
+	struct buffer text CLEANUP(buffer_clear) = {0};
 	for (int row = 0; row < PQntuples(rows); row++) {
 		const char *status = PQgetvalue(rows, row, PQfnumber(rows, "status"));
-		const char *error = PQgetvalue(rows, row, PQfnumber(rows, "error"));
-		if (strcmp(status, "SUCCESS") != 0)
-			fprintf(stderr, "kser: operation %s is %s%s%s\n", PQgetvalue(rows, row, 0), status, error[0] ? ": " : "", error);
+		if (strcmp(status, "SUCCESS") == 0)
+			continue;
+		buffer_printf(&text, "kser: operation %s is %s", PQgetvalue(rows, row, 0), status);
+		for (int i = 0; i < 2; i++) {
+			const char *why = PQgetvalue(rows, row, PQfnumber(rows, i == 0 ? "error" : "message"));
+			buffer_add_text(&text, why[0] ? ": " : "");
+			output_add_printable(&text, slice_of(why));
+		}
+		buffer_add_char(&text, '\n');
 	}
+	fputs(text.length ? text.bytes : "", stderr);
 }
 
 static enum exit_code wait_for(const struct invocation *invocation, struct connection **connection, const PGresult *submitted)

@@ -34,6 +34,6 @@ class Kser:
             " when exists (select from kser.tasks where operation_id = o.id and status = 'FAILED') then 'FAILED'"
             " when exists (select from kser.tasks where operation_id = o.id and status <> 'SUCCESS') then 'RUNNING'"
             " else 'SUCCESS' end::kser.status where id = %s;"
-            "update kser.operations set finished_at = clock_timestamp(), retcode = %s, error = %s"
+            "update kser.operations set finished_at = clock_timestamp(), retcode = %s, error = %s, retval = %s"
             " where id = %s and status in ('SUCCESS', 'FAILED')",
-            status, attempt, ended, retcode, *values, id, position, id, retcode, columns.get("error"), id)
+            status, attempt, ended, retcode, *values, id, position, id, retcode, columns.get("error"), json.dumps(columns.get("retval", {})), id)

@@ -30,7 +30,7 @@ def test_newest_first_in_every_format(kser, ids):
 
 def test_the_table_is_aligned(kser, ids):
     lines = kser("ls").stdout.splitlines()
-    assert lines[0].split() == ["ID", "NAME", "STATUS", "HELD", "PRIORITY", "CREATED", "SECONDS", "RETCODE", "ERROR"]
+    assert lines[0].split() == ["ID", "NAME", "STATUS", "HELD", "PRIORITY", "CREATED", "SECONDS", "RETCODE", "ERROR", "MESSAGE"]
     assert [line.split()[0] for line in lines[1:]] == ids[::-1]
     column = lines[0].index("STATUS")
     assert [line[column:].split()[0] for line in lines[1:]] == ["PENDING", "FAILED", "SUCCESS"]
@@ -94,6 +94,7 @@ def test_show_tells_an_operation_and_its_tasks(kser, ids):
     table = kser("show", ids[1]).stdout
     assert re.search(r"^Status +FAILED$", table, re.M) and re.search(r"^Error +ValidationError$", table, re.M)
     assert "Missing parameter: x" in table
+    assert "hello  " in kser("show", ids[0]).stdout, "without its line end"
 
 
 def test_show_takes_several_ids(kser, ids):

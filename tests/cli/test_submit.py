@@ -121,9 +121,9 @@ def test_waiting_for_the_end(kser, database, processes):
 def test_waiting_for_a_failure(kser, database, processes):
     waiting = processes.start("kser", "--database", database, "submit", "--name", "echo", "--wait", name="waiting")
     id = wait_until(lambda: waiting.text().strip(), 10, "the id")
-    kser.step(id, 0, "FAILED", 504, error="Timeout")
+    kser.step(id, 0, "FAILED", 504, error="Timeout", retval={"error": {"message": "took\x1b[2Jlonger"}})
     assert waiting.wait() == 6
-    assert f"operation {id} is FAILED: Timeout" in waiting.text()
+    assert f"operation {id} is FAILED: Timeout: took\\x1b[2Jlonger\n" in waiting.text()
 
 
 def test_waiting_has_an_end(kser):
