@@ -145,8 +145,8 @@ static const struct default_property of_consumers[] = {
 	{"session.timeout.ms", "6000"},
 	{"heartbeat.interval.ms", "1500"},
 	{"max.poll.interval.ms", "86400000"},        /* our own leases decide who is alive */
-	{"queued.min.messages", "1000"},
-	{"queued.max.messages.kbytes", "8192"},
+	{"queued.min.messages", "100000"},
+	{"queued.max.messages.kbytes", "16384"},
 	{"enable.auto.commit", "false"},
 	{"enable.auto.offset.store", "false"},
 	{"partition.assignment.strategy", "range,roundrobin"},

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -43,7 +44,8 @@ static const char *level_name(enum log_level level)
 	return "error";
 }
 
-static void add_visible(struct buffer *out, const char *text)
+/* `escaped`: bytes that get a backslash before them. */
+static void add_visible(struct buffer *out, const char *text, const char *escaped)
 {
 	const char *end = text + strlen(text);
 	size_t start = out->length;
@@ -52,39 +54,28 @@ static void add_visible(struct buffer *out, const char *text)
 			buffer_printf(out, "... (%zu bytes more)", (size_t)(end - text));
 			return;
 		}
+		if (strchr(escaped, *text))
+			buffer_add_char(out, '\\');
 		char room[UTF8_VISIBLE_MAX];
 		size_t length = utf8_visible(&text, end, room);
 		buffer_add(out, room, length);
 	}
 }
 
-static bool is_bare(const char *text)
-{
-	return text[0] != '\0' && strpbrk(text, " =\"\\") == NULL;
-}
-
 static void add_logfmt_value(struct buffer *out, const char *text)
 {
 	struct buffer visible CLEANUP(buffer_clear) = {0};
-	add_visible(&visible, text);
-	const char *bytes = buffer_slice(&visible).start;
-	if (is_bare(text)) {
-		buffer_add_slice(out, buffer_slice(&visible));
-		return;
-	}
-	buffer_add_char(out, '"');
-	for (size_t i = 0; i < visible.length; i++) {
-		if (bytes[i] == '"')
-			buffer_add_char(out, '\\');
-		buffer_add_char(out, bytes[i]);
-	}
-	buffer_add_char(out, '"');
+	add_visible(&visible, text, "\"\\");
+	bool bare = visible.length && !strpbrk(visible.bytes, " =\"\\");
+	buffer_add_text(out, bare ? "" : "\"");
+	buffer_add_slice(out, buffer_slice(&visible));
+	buffer_add_text(out, bare ? "" : "\"");
 }
 
 static void add_json_value(struct buffer *out, const char *text)
 {
 	struct buffer visible CLEANUP(buffer_clear) = {0};
-	add_visible(&visible, text);
+	add_visible(&visible, text, "");
 	buffer_add_json_string(out, buffer_slice(&visible));
 }
 
