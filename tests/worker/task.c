@@ -1,0 +1,85 @@
+#include <criterion/criterion.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "tests/worker/task_text.h"
+
+Test(task, tells_what_it_is)
+{
+	struct kser_task *task = make_task("{\"t\": \"a\\u0041\", \"i\": 7, \"d\": 1.5, \"l\": [1]}", "{\"retcode\": 0, \"retval\": {\"x\": 1}}", "");
+	cr_expect_str_eq(kser_task_uuid(task), TASK_UUID);
+	cr_expect_str_eq(kser_task_operation(task), OPERATION_UUID);
+	cr_expect_eq(kser_task_position(task), 3);
+	cr_expect_eq(kser_task_attempt(task), 2);
+	cr_expect_str_eq(kser_task_text(task, "t", "none"), "aA");
+	cr_expect_str_eq(kser_task_text(task, "i", "none"), "none");
+	cr_expect_eq(kser_task_integer(task, "i", -1), 7);
+	cr_expect_eq(kser_task_integer(task, "d", -1), -1);
+	cr_expect_eq(kser_task_integer(task, "x", -1), -1);
+	cr_expect_eq(kser_task_number(task, "d", -1), 1.5);
+	cr_expect_eq(kser_task_number(task, "i", -1), 7);
+	cr_expect_eq(kser_task_number(task, "t", -1), -1);
+	cr_expect_eq(json_object_array_length(json_object_object_get(kser_task_params(task), "l")), 1);
+	cr_expect_eq(kser_task_params(task), kser_task_params(task), "parsed once");
+	cr_expect_not_null(json_object_object_get(kser_task_previous(task), "retval"));
+	size_t length;
+	const char *message = kser_task_message(task, &length);
+	cr_expect_eq(message[0], '{');
+	cr_expect_eq(message[length - 1], '}');
+	cr_expect_not(kser_task_cancelled(task));
+	task_forget(task);
+	task_free(task);
+}
+
+Test(task, without_a_stamp)
+{
+	struct kser_task *task = make_task_of("{\"uuid\": \"any \\\"text\\\"\", \"entrypoint\": \"e\"}");
+	cr_expect_str_eq(kser_task_uuid(task), "any \"text\"");
+	cr_expect_str_eq(kser_task_operation(task), "");
+	cr_expect_eq(kser_task_attempt(task), 0);
+	cr_expect_null(kser_task_previous(task));
+	cr_expect_eq(kser_task_left_ms(task), -1);
+	task_forget(task);
+	task_free(task);
+}
+
+Test(task, time_left_is_the_smallest)
+{
+	struct kser_task *task = make_task("{}", NULL, ", \"limit_ms\": 5000");
+	cr_expect(kser_task_left_ms(task) > 4000 && kser_task_left_ms(task) <= 5000);
+	cr_expect_leq(task_left_ms(task, 100), 100);
+	cr_expect_gt(task_left_ms(task, 60000), 4000);
+	task->started_ms -= 6000;
+	cr_expect_eq(kser_task_left_ms(task), 0);
+	task_free(task);
+	char further[60];
+	snprintf(further, sizeof further, ", \"deadline\": %lld", (long long)clock_wall_ms() + 2000);
+	task = make_task("{}", NULL, further);
+	cr_expect(kser_task_left_ms(task) > 1000 && kser_task_left_ms(task) <= 2000);
+	task_free(task);
+	task = make_task("{}", NULL, ", \"deadline\": 1");
+	cr_expect_eq(kser_task_left_ms(task), 0);
+	task_free(task);
+}
+
+static void expect_unusable(const char *text, const char *reason)
+{
+	enum status status;
+	struct error err;
+	struct kser_task *task = task_new(slice_of(text), NULL, NULL, &status, &err);
+	cr_assert_not_null(task);
+	cr_expect_eq(status, E_INVALID, "%s", text);
+	cr_expect_not_null(strstr(err.text, reason), "%s: %s", text, err.text);
+	task_free(task);
+}
+
+Test(task, unusable_records)
+{
+	expect_unusable("", "empty");
+	expect_unusable("{", "");
+	expect_unusable("{\"uuid\": 5, \"entrypoint\": \"e\"}", "uuid");
+	expect_unusable("{\"uuid\": \"u\", \"entrypoint\": \"e\", \"metadata\": {\"kser\": {\"op\": 1}}}", "metadata.kser");
+	expect_unusable("{\"uuid\": \"u\", \"entrypoint\": \"kser.heartbeat\", \"metadata\": {\"kser\": {\"kind\": \"heartbeat\", \"worker\": \"w\"}}}", "not a task");
+}
