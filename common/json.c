@@ -734,7 +734,7 @@ static const char *pass_container(const char *at, const char *end)
 			break;
 		default: break;
 		}
-	assert(!"a container without its end");
+	assert(at < end);
 	return end;
 }
 
