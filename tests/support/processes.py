@@ -25,6 +25,7 @@ class Process:
     def __init__(self, name, command, log, environment):
         self.name = name
         self.log = log
+        self.killed = False
         with open(log, "ab") as output:
             self.child = subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                                           env=environment, cwd=ROOT)
@@ -46,6 +47,7 @@ class Process:
             self.child.send_signal(number)
 
     def kill(self):
+        self.killed = True
         self.signal(signal.SIGKILL)
         self.child.wait(10)
 
@@ -101,7 +103,8 @@ class Processes:
         return done
 
     def end_all(self):
-        """Asks all to leave, kills who does not, and returns what was wrong: one text each."""
+        """Asks all to leave, kills who does not, and returns what was wrong (still there, crashed, a sanitizer's words): one
+        text each."""
         wrong = []
         for process in reversed(self.started):
             process.thaw()
@@ -113,5 +116,7 @@ class Processes:
                 process.kill()
                 wrong.append(str(reason))
         for process in self.started:
+            if process.returncode < 0 and not process.killed:
+                wrong.append(f"{process.name} was ended by signal {-process.returncode}")
             wrong += [f"{process.name}: {line}" for line in process.text().splitlines() if any(mark in line for mark in SANITIZER_MARKS)]
         return wrong
