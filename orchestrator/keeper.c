@@ -13,9 +13,9 @@
 #include "orchestrator/engine.h"
 #include "orchestrator/rows.h"
 
-#define AWAKE_LOOK_MS 5     /* between two looks for due tasks while there were some */
-#define AWAKE_FOR_MS 100    /* how long without any until it sleeps */
-#define ASLEEP_LOOK_MS 1000 /* the safety net: a wake-up can be missed */
+#define AWAKE_LOOK_MS 5   /* between two looks for due tasks while there were some */
+#define AWAKE_FOR_MS 100  /* how long without any until it sleeps */
+#define COUNT_MS 1000     /* between two counts of the windows; also the safety net: a wake-up can be missed */
 #define TOPICS_TIMEOUT_MS 10000
 
 struct keeper {
@@ -25,11 +25,14 @@ struct keeper {
 	bool joined;
 	bool role;
 	bool sleeping;
-	int64_t beat_ms; /* when the last one was sent */
-	int64_t look_ms; /* when the windows were filled last */
-	int64_t busy_ms; /* when something was admitted or told last */
+	int64_t beat_ms;  /* when the last one was sent */
+	int64_t look_ms;  /* when due tasks were looked for last */
+	int64_t count_ms; /* when the windows were counted last */
+	int64_t busy_ms;  /* when something was admitted or told last */
+	int free[QUEUES_MAX];     /* places in the windows: as counted, less what was admitted, more what ended here */
+	bool empty[QUEUES_MAX];   /* the last look found less than there was room for */
 	struct array targets;
-	int32_t places[BATCH_REPLIES_MAX];
+	int32_t partitions[BATCH_REPLIES_MAX];
 };
 
 static void nothing(void *context, struct origin origin)
@@ -125,20 +128,19 @@ static enum status beat(struct keeper *keeper, bool sleeping, struct error *err)
 /* --- Admission */
 
 /* Admits up to `places` tasks of one queue; how many it were. */
-static int admit(struct keeper *keeper, int queue, int places, struct error *err)
+static int admit(struct keeper *keeper, int queue, int places)
 {
+	struct error err;
 	struct cell *cell = keeper->engine.cell;
 	PGresult *rows CLEANUP(result_clear) = NULL;
-	if (places > BATCH_REPLIES_MAX)
-		places = BATCH_REPLIES_MAX;
-	cell_choose(cell, queue, keeper->places, places);
+	cell_choose(cell, queue, keeper->partitions, places);
 	array_begin(&keeper->targets, ARRAY_INT4);
 	for (int i = 0; i < places; i++)
-		array_add_int4(&keeper->targets, keeper->places[i]);
+		array_add_int4(&keeper->targets, keeper->partitions[i]);
 	const struct parameter parameters[] = {parameter_text(cell_queue_name(cell, queue)), array_parameter(&keeper->targets)};
 	engine_begin_call(&keeper->engine);
 	/* A lock that cannot be had: nothing was admitted, the next look comes soon. */
-	if (engine_run(&keeper->engine, engine_statement("admit.sql"), parameters, COUNT_OF(parameters), true, &rows, err)) {
+	if (engine_run(&keeper->engine, engine_statement("admit.sql"), parameters, COUNT_OF(parameters), true, &rows, &err)) {
 		engine_end_call(&keeper->engine);
 		return 0;
 	}
@@ -147,54 +149,65 @@ static int admit(struct keeper *keeper, int queue, int places, struct error *err
 	for (int row = 0; cell_may_dispatch(cell) && row < PQntuples(rows); row++)
 		engine_dispatch(&keeper->engine, rows, row, 0, queue, row_text(rows, row, 13), (struct origin){.partition = -1});
 	engine_end_call(&keeper->engine);
-	if (PQntuples(rows) > 0)
-		keeper->busy_ms = clock_monotonic_ms();
 	return PQntuples(rows);
 }
 
-static void admit_all(struct keeper *keeper, int queue, int places)
+/* Fills one queue's window as far as tasks are due. */
+static void fill(struct keeper *keeper, int queue)
+{
+	keeper->empty[queue] = false;
+	while (keeper->free[queue] > 0 && !keeper->empty[queue] && !cell_stopping(keeper->engine.cell)) {
+		int places = keeper->free[queue] < BATCH_REPLIES_MAX ? keeper->free[queue] : BATCH_REPLIES_MAX;
+		int admitted = admit(keeper, queue, places);
+		keeper->free[queue] -= admitted;
+		keeper->empty[queue] = admitted < places;
+		if (admitted > 0)
+			keeper->busy_ms = clock_monotonic_ms();
+	}
+}
+
+/* `look`: also where nothing was due before. Without the role only what our own lanes made free may be filled. */
+static void fill_all(struct keeper *keeper, bool look)
+{
+	if (look)
+		keeper->look_ms = clock_monotonic_ms();
+	for (int queue = 0; queue < cell_queue_count(keeper->engine.cell); queue++) {
+		keeper->free[queue] += cell_take_free(keeper->engine.cell, queue);
+		if (look || !keeper->empty[queue])
+			fill(keeper, queue);
+		if (!keeper->role)
+			keeper->free[queue] = 0;
+	}
+}
+
+/* Makes the topic of a queue that is new to us; its number, or -1 when that has to wait. */
+static int serve_queue(struct keeper *keeper, struct slice name)
 {
 	struct error err;
-	while (places > 0 && !cell_stopping(keeper->engine.cell)) {
-		int admitted = admit(keeper, queue, places, &err);
-		if (admitted < (places < BATCH_REPLIES_MAX ? places : BATCH_REPLIES_MAX))
-			return;
-		places -= admitted;
-	}
+	int queue = cell_queue(keeper->engine.cell, name);
+	if (queue >= 0)
+		return queue;
+	struct buffer text CLEANUP(buffer_clear) = {0};
+	buffer_add_slice(&text, name);
+	if (make_task_topic(keeper, buffer_slice(&text).start, &err))
+		log_warning("could not prepare the topic of a queue, trying on", "queue", buffer_slice(&text).start, "error", err.text);
+	return cell_queue(keeper->engine.cell, name);
 }
 
-/* The places that ended operations left: whoever has the role, they are filled at once. */
-static void fill_free_places(struct keeper *keeper)
-{
-	for (int queue = 0; queue < cell_queue_count(keeper->engine.cell); queue++) {
-		int places = cell_take_free(keeper->engine.cell, queue);
-		if (places > 0)
-			admit_all(keeper, queue, places);
-	}
-}
-
-/* Counts what each window still takes, and fills it. */
-static void fill_windows(struct keeper *keeper)
+/* Counts what each window still takes. */
+static void count_windows(struct keeper *keeper)
 {
 	struct error err;
 	PGresult *rows CLEANUP(result_clear) = NULL;
-	keeper->look_ms = clock_monotonic_ms();
+	keeper->count_ms = clock_monotonic_ms();
 	if (engine_run(&keeper->engine, engine_statement("window_free.sql"), NULL, 0, true, &rows, &err))
 		return;
 	for (int row = 0; row < PQntuples(rows); row++) {
-		struct slice name = row_text(rows, row, 0);
-		int queue = cell_queue(keeper->engine.cell, name);
-		if (queue < 0) {
-			struct buffer text CLEANUP(buffer_clear) = {0};
-			buffer_add_slice(&text, name);
-			if (make_task_topic(keeper, buffer_slice(&text).start, &err)) {
-				log_warning("could not prepare the topic of a queue, trying on", "queue", buffer_slice(&text).start, "error", err.text);
-				continue;
-			}
-			queue = cell_queue(keeper->engine.cell, name);
-		}
-		if (queue >= 0 && keeper->role)
-			admit_all(keeper, queue, row_int4(rows, row, 1));
+		int queue = serve_queue(keeper, row_text(rows, row, 0));
+		if (queue < 0 || !keeper->role)
+			continue;
+		cell_take_free(keeper->engine.cell, queue);
+		keeper->free[queue] = row_int4(rows, row, 1);
 	}
 }
 
@@ -232,20 +245,20 @@ void keeper_free(struct keeper *keeper)
 	free_pointer(&keeper);
 }
 
-/* Until a lane or a submit has something for us, or it is time to look. True: somebody told. */
+/* Until a lane or a submit has something for us, or it is time to look. True: somebody submitted. */
 static bool wait_for_work(struct keeper *keeper)
 {
-	const struct settings *settings = cell_settings(keeper->engine.cell);
 	struct pollfd fds[] = {{.fd = cell_wake_fd(keeper->engine.cell), .events = POLLIN}, {.fd = connection_socket(keeper->engine.connection), .events = POLLIN}};
-	int64_t look = keeper->look_ms + (keeper->sleeping ? ASLEEP_LOOK_MS : AWAKE_LOOK_MS), next_beat = keeper->beat_ms + settings->beat_ms;
-	int64_t wait_ms = (look < next_beat ? look : next_beat) - clock_monotonic_ms();
+	int64_t until = keeper->beat_ms + cell_settings(keeper->engine.cell)->beat_ms;
+	if (keeper->count_ms + COUNT_MS < until)
+		until = keeper->count_ms + COUNT_MS;
+	if (!keeper->sleeping && keeper->look_ms + AWAKE_LOOK_MS < until)
+		until = keeper->look_ms + AWAKE_LOOK_MS;
+	int64_t wait_ms = until - clock_monotonic_ms();
 	poll(fds, COUNT_OF(fds), wait_ms < 0 ? 0 : (int)wait_ms);
-	bool told = connection_notified(keeper->engine.connection);
-	if (fds[0].revents) {
+	if (fds[0].revents)
 		cell_drain_wake(keeper->engine.cell);
-		told = true;
-	}
-	return told;
+	return connection_notified(keeper->engine.connection);
 }
 
 /* Connects anew where the connection was lost, and listens: what was told meanwhile is found by the look. */
@@ -269,15 +282,15 @@ static void turn(struct keeper *keeper)
 	int64_t now_ms = clock_monotonic_ms();
 	if (told)
 		keeper->busy_ms = now_ms;
-	bool sleepy = now_ms - keeper->busy_ms >= AWAKE_FOR_MS;
-	if (sleepy != keeper->sleeping || !keeper->joined || now_ms - keeper->beat_ms >= cell_settings(keeper->engine.cell)->beat_ms) {
+	bool sleepy = now_ms - keeper->busy_ms >= AWAKE_FOR_MS, falls_asleep = sleepy && !keeper->sleeping;
+	if (sleepy != keeper->sleeping || !keeper->joined || now_ms - keeper->beat_ms >= cell_settings(keeper->engine.cell)->beat_ms)
 		if (beat(keeper, sleepy, &err))
 			return;
-		keeper->look_ms = sleepy ? 0 : keeper->look_ms; /* whoever read `sleeping` before did not tell */
-	}
-	fill_free_places(keeper);
-	if (told || now_ms - keeper->look_ms >= (keeper->sleeping ? ASLEEP_LOOK_MS : AWAKE_LOOK_MS))
-		fill_windows(keeper);
+	bool count = now_ms - keeper->count_ms >= COUNT_MS;
+	if (count)
+		count_windows(keeper);
+	/* Whoever read `sleeping` before it was set did not tell: hence a look when falling asleep. */
+	fill_all(keeper, told || count || falls_asleep || (!sleepy && now_ms - keeper->look_ms >= AWAKE_LOOK_MS));
 	dispatcher_poll(keeper->engine.dispatcher, 0);
 	engine_settle_refused(&keeper->engine, nothing, NULL);
 	engine_end_call(&keeper->engine);

@@ -95,10 +95,7 @@ enum status records_submit(struct engine *engine, const rd_kafka_message_t *reco
 	struct buffer text CLEANUP(buffer_clear) = {0};
 	PGresult *result CLEANUP(result_clear) = NULL;
 	add_submission(&text, record, message);
-	enum status status = engine_run(engine, engine_statement("submit_record.sql"), (struct parameter[]){parameter_text(text.bytes)}, 1, false, &result, err);
-	if (!status)
-		cell_add_free(engine->cell, -1, 0); /* something may be due: the keeper looks */
-	return status;
+	return engine_run(engine, engine_statement("submit_record.sql"), (struct parameter[]){parameter_text(text.bytes)}, 1, false, &result, err);
 }
 
 static enum status note_heartbeat(struct engine *engine, const struct message *message, struct error *err)

@@ -51,7 +51,7 @@ begin
 		where o.id = s.operation_id and (s.operation_status = 'PENDING' or s.window_queue <> s.queue)
 	)
 	select s.uuid, s.operation_id, s.position, s.attempt, m.generation, m.epoch, s.partition, s.entrypoint, s.params,
-		merged_metadata(s.operation_metadata, s.metadata), accumulated(s.operation_id, s.position), unix_ms(s.deadline_at), limit_ms(s.policy), 0
+		merged_metadata(s.operation_metadata, s.metadata), case when s.position > 0 then accumulated(s.operation_id, s.position) end, unix_ms(s.deadline_at), limit_ms(s.policy), 0
 	from started s;
 
 	delete from ready r where r.ctid = any (locked.rows);

@@ -30,6 +30,7 @@ begin
 		elsif not step.held and step.next_queue <> step.queue then
 			insert into ready (queue, priority, due_at, operation_id, position, attempt, started)
 			values (step.next_queue, step.priority, t, step.operation_id, step.next_position, step.next_attempt, true);
+			perform wake();
 		elsif not step.held then
 			-- Neither held nor elsewhere, yet not started: its message would not fit a record.
 			update tasks set status = 'FAILED', finished_at = t, retcode = 413, error = 'TooLarge', failures = failures + 1,

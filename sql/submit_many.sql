@@ -59,9 +59,7 @@ begin
 	where queue <> 'null' and not exists (select from queues where name = queue #>> '{}')
 	on conflict do nothing;
 
-	if exists (select from instances where sleeping) then
-		notify kser_ready;
-	end if;
+	perform wake();
 	return query select unnest(ids);
 end
 $$;

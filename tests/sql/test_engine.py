@@ -88,7 +88,6 @@ def test_no_statement_scans_a_growing_table(another):
     engine.connection.notices = seen = []
     engine.submit("x", [{"entrypoint": "a"}, {"entrypoint": "b", "queue": "other"}], key="k", policy={"max_attempts": 2, "delay": 0})
     engine.submit("x", 2)
-    engine.rows("select * from kser.window_free()")
     dispatches = engine.admit()
     engine.apply(*[engine.result(d, i, plan=[{"entrypoint": "p"}] if i else None) for i, d in enumerate(dispatches)])
     engine.apply(*[engine.result(d, i) for i, d in enumerate(dispatches)], careful=True)
@@ -96,7 +95,10 @@ def test_no_statement_scans_a_growing_table(another):
     engine.rows("select kser.undeliverable(%s, 0, %s, 1, 1, 'x')", dispatches[0]["operation_id"], dispatches[0]["uuid"])
     engine.rows("select kser.bury('t', 1, 2, 'why', 'x', null)")
     beat(engine, uuid.uuid4())
+    assert "operations_running" not in "".join(seen), "operations are looked up by id"
+    engine.rows("select * from kser.window_free()")
     plans = "".join(seen)
+    assert "operations_running" in plans
     assert plans.count("Index Scan") > 20, "no plans were seen"
     scans = re.findall(r"Seq Scan on (?:kser\.)?(\w+)", plans)
     assert not set(scans) & set(GROWING), [line for line in plans.splitlines() if "Seq Scan" in line]
