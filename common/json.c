@@ -715,10 +715,15 @@ static const char *pass_space(const char *at, const char *end)
 /* From behind the opening quote to the closing one. */
 static const char *pass_string(const char *at, const char *end)
 {
-	while (at < end && *at != '"')
-		at += *at == '\\' ? 2 : 1;
-	assert(at < end);
-	return at;
+	for (const char *from = at;; from++) {
+		from = memchr(from, '"', (size_t)(end - from));
+		assert(from);
+		const char *escapes = from;
+		while (escapes > at && escapes[-1] == '\\')
+			escapes--;
+		if ((from - escapes) % 2 == 0)
+			return from;
+	}
 }
 
 static const char *pass_container(const char *at, const char *end)
