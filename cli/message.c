@@ -8,11 +8,10 @@ static enum exit_code run_check(const struct invocation *invocation)
 {
 	struct buffer record CLEANUP(buffer_clear) = {0}, text CLEANUP(buffer_clear) = {0};
 	struct message message;
-	struct result result;
 	struct error err = {0};
 	if (input_read(invocation->arguments[0], MESSAGE_BYTES_MAX, &record, &err))
 		return complain(&err);
-	if (message_parse(buffer_slice(&record), &message, &err) || result_parse(message.result, &result, &err))
+	if (message_parse(buffer_slice(&record), &message, &err))
 		return complain(&err);
 	message_add_normalized(&text, &message);
 	buffer_add_char(&text, '\n');

@@ -48,8 +48,8 @@ def left_behind(temporary):
 class Stack:
     """A dev stack that is starting or runs. Its temporary files are in a folder that only it uses."""
 
-    def __init__(self, binaries, *arguments, directory=None, temporary=None, before=(), environment=None):
-        self.temporary = Path(temporary or tempfile.mkdtemp(prefix="kser-t-", dir="/tmp"))
+    def __init__(self, binaries, *arguments, directory=None, temporary="kser-t-", before=(), environment=None):
+        self.temporary = Path(tempfile.mkdtemp(prefix=temporary, dir="/tmp"))
         self.temporary.chmod(0o777)
         self.directory = directory
         self.binaries = binaries
@@ -112,7 +112,7 @@ def stack(request, binaries):
     """stack(...) starts one; all are removed at the end."""
     started = []
 
-    def start(*arguments, **options):
+    def start(*arguments, binaries=binaries, **options):
         started.append(Stack(binaries, *arguments, **options))
         return started[-1]
 
@@ -154,28 +154,30 @@ def test_libpq_settings_lead_to_the_database(stack):
     assert one.stop(signal.SIGTERM) == 0
 
 
+@pytest.fixture
+def readable(binaries):
+    """A folder for any user, with a copy of the programs."""
+    place = Path(tempfile.mkdtemp(prefix="kser-t-", dir="/tmp"))
+    place.chmod(0o777)
+    for folder in ("bin", "lib"):
+        if (binaries.parent / folder).exists():
+            shutil.copytree(binaries.parent / folder, place / folder)
+    yield place
+    shutil.rmtree(place)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="is the ordinary case already")
-def test_as_an_ordinary_user(stack, binaries):
-    """The programs are copied to where another user may read them."""
-    with tempfile.TemporaryDirectory(prefix="kser-t-", dir="/tmp") as place:
-        os.chmod(place, 0o777)
-        for folder in ("bin", "lib"):
-            if (binaries.parent / folder).exists():
-                shutil.copytree(binaries.parent / folder, Path(place) / folder)
-        directory = Path(place) / "dir"
-        user = ["/usr/bin/setpriv", "--reuid", OTHER_USER, "--regid", "nogroup", "--clear-groups"]
-        with_libraries = ["/usr/bin/env", f"LD_LIBRARY_PATH={place}/lib"]
-        one = stack(directory=directory, before=[*user, *with_libraries])
-        one.binaries = Path(place) / "bin"
-        one.process.name = "kser dev of another user"
-        one.ready()
-        owners = {Path(f"/proc/{pid}").stat().st_uid for pid in descendants(one.process.pid)}
-        assert owners == {directory.stat().st_uid} and owners != {0}
-        done = subprocess.run([*user, *with_libraries, Path(place) / "bin" / "kser", "submit", "--name", "echo", "--wait", "--timeout", "50s"],
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_environment(**one.exports))
-        assert done.returncode == 0, done.stderr
-        assert one.stop() == 0
-        assert not directory.exists()
+def test_as_an_ordinary_user(readable, stack):
+    user = ["/usr/bin/setpriv", "--reuid", OTHER_USER, "--regid", "nogroup", "--clear-groups", "/usr/bin/env", f"LD_LIBRARY_PATH={readable}/lib"]
+    one = stack(directory=readable / "dir", before=user, binaries=readable / "bin")
+    one.ready()
+    owners = {Path(f"/proc/{pid}").stat().st_uid for pid in descendants(one.process.pid)}
+    assert owners == {(readable / "dir").stat().st_uid} and owners != {0}
+    done = subprocess.run([*user, readable / "bin" / "kser", "submit", "--name", "echo", "--wait", "--timeout", "50s"],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_environment(**one.exports))
+    assert done.returncode == 0, done.stderr
+    assert one.stop() == 0
+    assert not (readable / "dir").exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root needs another user")
@@ -192,11 +194,15 @@ def test_a_directory_that_was_there_keeps_what_was_in_it(stack, tmp_path):
     (tmp_path / "log").mkdir()
     (tmp_path / "log" / "mine").write_text("mine")
     (tmp_path / "env").write_text("export OLD=1")
+    (tmp_path / "empty").mkdir()
     one = stack("--no-worker", directory=tmp_path)
-    wait_until(lambda: "starting in" in one.text(), 30, "the start")
-    one.ready()
+    other = stack("--no-worker", directory=tmp_path / "empty")
+    for each in (one, other):
+        wait_until(lambda: "starting in" in each.text(), 30, "the start")
+        each.ready()
+    assert other.stop() == 0
     assert one.stop(signal.SIGTERM) == 0
-    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["log", "log/mine", "mine"]
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["empty", "log", "log/mine", "mine"]
 
 
 def test_a_directory_in_use_is_refused(stack, binaries, tmp_path):
@@ -290,6 +296,7 @@ def test_a_given_database_is_used_and_left_as_it_is(stack, empty_database):
     assert not [line for line in descendants(one.process.pid).values() if "/postgres " in line]
     assert one.stop() == 0
     assert empty_database.value("select count(*) from kser.meta") == 1
+    assert empty_database.value("select count(*) from kser.instances") == 0, "the orchestrator had time to say good-bye"
 
 
 def test_a_given_database_that_is_away(stack):
@@ -300,11 +307,10 @@ def test_a_given_database_that_is_away(stack):
 
 def test_strange_paths(stack, tmp_path):
     directory = tmp_path / "it's a $(dir)"
-    with tempfile.TemporaryDirectory(prefix="kser t%'", dir="/tmp") as temporary:
-        one = stack("--no-worker", directory=directory, temporary=temporary)
-        exports = one.ready()
-        assert exports["PGHOST"].startswith(temporary) and one.kser("ls").returncode == 0
-        assert one.stop() == 0
+    one = stack("--no-worker", directory=directory, temporary="kser t%'")
+    exports = one.ready()
+    assert exports["PGHOST"].startswith("/tmp/kser t%'") and one.kser("ls").returncode == 0
+    assert one.stop() == 0
 
 
 @pytest.mark.parametrize("arguments, reason", [

@@ -113,10 +113,12 @@ def test_show_of_many_tasks_has_them_all(kser):
 
 def test_long_texts_are_cut_in_the_table_only(kser):
     id = kser.submit({"entrypoint": "x"})
-    kser.step(id, 0, "SUCCESS", 0, stdout="ä" * 5000)
+    text = "x" + "ä" * 5000
+    kser.step(id, 0, "SUCCESS", 0, stdout=text)
     table = kser("show", id).stdout
-    assert "ä…" in table and max(map(len, table.splitlines())) < 300
-    assert json.loads(kser("show", id, "-o", "json").stdout)["tasks"][0]["stdout"] == "ä" * 5000
+    assert " x" + "ä" * 29 + "…" in table, "cut between letters, not within one"
+    assert max(map(len, table.splitlines())) < 300
+    assert json.loads(kser("show", id, "-o", "json").stdout)["tasks"][0]["stdout"] == text
 
 
 def test_what_does_not_exist_is_missing(kser):

@@ -51,3 +51,8 @@ def test_raw_bytes_do_not_reach_the_terminal(bare, tmp_path):
     path.write_bytes(b'{"uuid": "\x1b[31m\xff"}')
     done = bare("message", "check", path)
     assert done.returncode == 2 and "\x1b" not in done.stderr
+
+
+def test_input_without_an_end_is_not_read_to_the_end(bare):
+    done = bare("message", "check", "/dev/zero", seconds=20)
+    assert done.returncode == 2 and "larger than the limit of 1048576 bytes" in done.stderr

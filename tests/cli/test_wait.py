@@ -57,6 +57,8 @@ def test_wait_outlives_a_restart_of_the_database(kser, database, postgres, proce
 def test_wait_without_ids(kser):
     assert kser("wait", "-", input="\n").returncode == 2
     assert kser("wait", "-", input="not-an-id\n").returncode == 2
+    done = kser("wait", "-", input=f"{MISSING}\n" * 10001)
+    assert done.returncode == 2 and "more than 10000" in done.stderr
 
 
 def test_watch_tells_each_change_once(kser, database, processes):
