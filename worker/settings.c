@@ -133,6 +133,16 @@ static void check(const struct worker_settings *settings, struct buffer *errors)
 			buffer_printf(errors, "entrypoint %s: has no command\n", entrypoint->name);
 }
 
+/* A caller's flags may be gone before the worker is. */
+static void keep_texts(struct worker_settings *settings)
+{
+	const char **texts[] = {&settings->brokers, &settings->topic_prefix, &settings->queue, &settings->plugin, &settings->launcher};
+	for (size_t i = 0; i < COUNT_OF(texts); i++)
+		settings->texts[i] = xstrdup(*texts[i] ? *texts[i] : "");
+	for (size_t i = 0; i < COUNT_OF(texts); i++)
+		*texts[i] = settings->texts[i];
+}
+
 enum status worker_settings_read(struct worker_settings *settings, int argc, char **argv, int *status)
 {
 	static char program_name[] = "kser-worker";
@@ -147,6 +157,7 @@ enum status worker_settings_read(struct worker_settings *settings, int argc, cha
 		return E_INVALID;
 	if (first < count)
 		buffer_printf(&errors, "%s: takes no arguments\n", flags[first]);
+	keep_texts(settings);
 	check(settings, &errors);
 	if (errors.length == 0)
 		return E_OK;
@@ -165,6 +176,8 @@ static void free_list(char **list)
 void worker_settings_clear(struct worker_settings *settings)
 {
 	properties_clear(&settings->kafka);
+	for (size_t i = 0; i < COUNT_OF(settings->texts); i++)
+		free(settings->texts[i]);
 	while (settings->commands) {
 		struct command_entrypoint *entrypoint = settings->commands;
 		settings->commands = entrypoint->next;

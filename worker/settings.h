@@ -29,6 +29,7 @@ struct worker_settings {
 	int log_format;
 	struct properties kafka;
 	struct command_entrypoint *commands;
+	char *texts[5]; /* what the texts above point to */
 };
 
 extern const struct program worker_program;

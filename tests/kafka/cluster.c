@@ -35,8 +35,8 @@ static void assign_results(struct cluster *cluster)
 void cluster_open(struct cluster *cluster, int partitions)
 {
 	static const char *const host[] = {"client.id", "mock", "log_level", "0", NULL};
-	static const char *const producer[] = {"linger.ms", "0", "acks", "all", NULL};
-	static const char *const reader[] = {"group.id", GROUP, "enable.auto.commit", "false", "auto.offset.reset", "earliest", "fetch.wait.max.ms", "5", NULL};
+	static const char *const producer[] = {"linger.ms", "0", "acks", "all", "message.max.bytes", "2000000", NULL};
+	static const char *const reader[] = {"group.id", GROUP, "enable.auto.commit", "false", "auto.offset.reset", "earliest", "fetch.wait.max.ms", "5", "fetch.message.max.bytes", "2000000", NULL};
 	*cluster = (struct cluster){.partitions = partitions};
 	cluster->host = make(cluster, RD_KAFKA_PRODUCER, host);
 	cluster->mock = rd_kafka_mock_cluster_new(cluster->host, 1);

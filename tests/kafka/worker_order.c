@@ -1,0 +1,143 @@
+/* Order, repeats and room: what is committed when tasks finish in any order, and that each record is run once. */
+
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/memory.h"
+#include "tests/kafka/program.h"
+
+TestSuite(worker_order, .timeout = 90);
+
+/* Tasks 1000 to 1000 + count, all acknowledged at the end. */
+static void send_many(struct cluster *cluster, int partition, int count, const char *entrypoint, const char *params)
+{
+	for (int i = 0; i < count; i++) {
+		char *text CLEANUP(free_pointer) = NULL;
+		int length = asprintf(&text,
+			"{\"uuid\": \"%s\", \"entrypoint\": \"%s\", \"params\": %s, \"metadata\": {\"kser\": {"
+			"\"op\": \"0190bbbb-0000-7000-8000-000000000001\", \"pos\": 0, \"attempt\": 1, \"gen\": 1, \"epoch\": 5}}}",
+			cluster_uuid(1000 + i), entrypoint, params);
+		cr_assert_eq(rd_kafka_producev(cluster->producer, RD_KAFKA_V_TOPIC("kser.tasks"), RD_KAFKA_V_PARTITION(partition),
+			RD_KAFKA_V_VALUE(text, (size_t)length), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END), 0);
+		rd_kafka_poll(cluster->producer, 0);
+	}
+	cr_assert_eq(rd_kafka_flush(cluster->producer, 30000), 0);
+}
+
+/* One reply for each of them. */
+static void expect_each_once(struct cluster *cluster, int count)
+{
+	int *seen CLEANUP(free_pointer) = xcalloc((size_t)count, sizeof *seen);
+	for (size_t i = 0; i < json_object_array_length(cluster->replies); i++) {
+		struct json_object *reply = json_object_array_get_idx(cluster->replies, i);
+		int number = atoi(text_member(reply, "uuid") + strlen("0190aaaa-0000-7000-8000-")) - 1000;
+		if (strcmp(text_member(reply, "metadata.kser.kind"), "result") == 0 && number >= 0 && number < count)
+			seen[number]++;
+	}
+	for (int i = 0; i < count; i++)
+		cr_assert_eq(seen[i], 1, "task %d was answered %d times", i, seen[i]);
+}
+
+/* What comes later finishes first; the offset waits for the first. */
+Test(worker_order, offset_waits_for_the_first)
+{
+	struct cluster cluster;
+	cluster_open(&cluster, 1);
+	cluster_send_task(&cluster, 0, 1, 1, "sleep", "{\"seconds\": 3}", NULL, "");
+	send_many(&cluster, 0, 20, "echo", "{}");
+	struct child worker = worker_start(&cluster, NULL);
+	cluster_wait(&cluster, "result", NULL, 20, 20);
+	cr_expect_eq(cluster_count(&cluster, "result", cluster_uuid(1)), 0);
+	cr_expect_lt(cluster_committed(&cluster, 0, NULL), 1);
+	cluster_wait_result(&cluster, 1);
+	cluster_wait_committed(&cluster, 0, 21, 10);
+	cr_expect_eq(program_end(&worker, SIGTERM), 0);
+	cluster_close(&cluster);
+}
+
+/* The same dispatch again, while the first is in hand, is not run again; another attempt is. */
+Test(worker_order, repeats_in_hand_join)
+{
+	struct cluster cluster;
+	cluster_open(&cluster, 2);
+	cluster_send_task(&cluster, 0, 1, 1, "sleep", "{\"seconds\": 1.5}", NULL, "");
+	cluster_send_task(&cluster, 0, 1, 1, "sleep", "{\"seconds\": 1.5}", NULL, "");
+	cluster_send_task(&cluster, 1, 1, 1, "sleep", "{\"seconds\": 1.5}", NULL, "");
+	cluster_send_task(&cluster, 1, 1, 2, "echo", "{}", NULL, "");
+	struct child worker = worker_start(&cluster, NULL);
+	cluster_wait(&cluster, "result", cluster_uuid(1), 2, 20);
+	cluster_wait_committed(&cluster, 0, 2, 10);
+	cluster_wait_committed(&cluster, 1, 2, 10);
+	cr_expect_eq(cluster_count(&cluster, "result", cluster_uuid(1)), 2);
+	cr_expect_eq(program_end(&worker, SIGTERM), 0);
+	cluster_close(&cluster);
+}
+
+/* One that does not end holds its partition back at the bound, not beyond; then all goes on and nothing is run twice. */
+Test(worker_order, reads_no_further_than_the_bound)
+{
+	struct cluster cluster;
+	cluster_open(&cluster, 1);
+	cluster_send_task(&cluster, 0, 1, 1, "sleep", "{\"seconds\": 4}", NULL, "");
+	send_many(&cluster, 0, 3000, "echo", "{}");
+	struct child worker = worker_start(&cluster, NULL);
+	cluster_wait(&cluster, "result", NULL, 2047, 30);
+	program_wait_log(&worker, "paused partitions", 10);
+	cr_expect_eq(cluster_count(&cluster, "result", NULL), 2047);
+	cluster_wait(&cluster, "result", NULL, 3001, 30);
+	cluster_wait_committed(&cluster, 0, 3001, 10);
+	expect_each_once(&cluster, 3000);
+	cr_expect_eq(program_end(&worker, SIGTERM), 0);
+	cluster_close(&cluster);
+}
+
+/* More than the queue between the threads holds: partitions are paused and resumed, nothing is lost, repeated or out of order. */
+Test(worker_order, full_queue)
+{
+	struct cluster cluster;
+	cluster_open(&cluster, 2);
+	send_many(&cluster, 0, 900, "sleep", "{\"seconds\": 0.004}");
+	cluster_send_task(&cluster, 1, 1, 1, "echo", "{}", NULL, "");
+	struct child worker = worker_start(&cluster, (const char *const[]){"--slots=2", NULL});
+	cluster_wait(&cluster, "result", NULL, 901, 60);
+	program_wait_log(&worker, "paused partitions", 1);
+	program_wait_log(&worker, "resumed partitions", 1);
+	cluster_wait_committed(&cluster, 0, 900, 10);
+	cluster_wait_committed(&cluster, 1, 1, 10);
+	expect_each_once(&cluster, 900);
+	cr_expect_eq(program_end(&worker, SIGTERM), 0);
+	cluster_close(&cluster);
+}
+
+static int threads_of(pid_t pid)
+{
+	char path[40], line[200];
+	int threads = 0;
+	snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+	FILE *file = fopen(path, "r");
+	while (file && fgets(line, sizeof line, file))
+		if (sscanf(line, "Threads: %d", &threads) == 1)
+			break;
+	if (file)
+		fclose(file);
+	return threads;
+}
+
+/* Tasks that sleep hold a timer each, not a thread: thousands at once. */
+Test(worker_order, many_sleepers)
+{
+	struct cluster cluster;
+	cluster_open(&cluster, 1);
+	send_many(&cluster, 0, 2000, "sleep", "{\"seconds\": 3}");
+	struct child worker = worker_start(&cluster, (const char *const[]){"--slots=10000", NULL});
+	cluster_wait(&cluster, "result", NULL, 1, 20);
+	cr_expect_lt(threads_of(worker.pid), 40);
+	cluster_wait(&cluster, "result", NULL, 2000, 10);
+	cluster_wait_committed(&cluster, 0, 2000, 10);
+	expect_each_once(&cluster, 2000);
+	cr_expect_eq(program_end(&worker, SIGTERM), 0);
+	cluster_close(&cluster);
+}
