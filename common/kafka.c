@@ -543,8 +543,12 @@ void kafka_consumer_close(rd_kafka_t *consumer, int timeout_ms)
 	int64_t until_ms = clock_monotonic_ms() + timeout_ms;
 	rd_kafka_queue_t *queue = rd_kafka_queue_new(consumer);
 	rd_kafka_error_t *error = rd_kafka_consumer_close_queue(consumer, queue);
-	while (!error && !rd_kafka_consumer_closed(consumer) && left_ms(until_ms) > 0)
-		rd_kafka_queue_poll_callback(queue, left_ms(until_ms) < 50 ? left_ms(until_ms) : 50);
+	while (!error && !rd_kafka_consumer_closed(consumer) && left_ms(until_ms) > 0) {
+		/* Not rd_kafka_queue_poll_callback: records that were fetched already end the process there. */
+		rd_kafka_message_t *record = rd_kafka_consume_queue(queue, left_ms(until_ms) < 50 ? left_ms(until_ms) : 50);
+		if (record)
+			rd_kafka_message_destroy(record);
+	}
 	if (error)
 		rd_kafka_error_destroy(error);
 	rd_kafka_queue_destroy(queue);

@@ -217,6 +217,29 @@ Test(kafka, closing_a_producer_reports_what_was_delivered_and_what_not)
 	cluster_close(&cluster);
 }
 
+/* What was fetched and not read yet must not end the process. */
+Test(kafka, closing_a_consumer_drops_what_was_fetched)
+{
+	struct cluster cluster = cluster_open();
+	struct error err = {0};
+	rd_kafka_t *consumer, *producer = producer_open(&cluster, NULL, NULL);
+	rd_kafka_mock_topic_create(cluster.mock, "t", 1, 1);
+	for (int i = 0; i < 100; i++)
+		produce(producer, "t");
+	cr_assert_eq(rd_kafka_flush(producer, 5000), RD_KAFKA_RESP_ERR_NO_ERROR);
+	cr_assert_eq(kafka_consumer(cluster.brokers, NULL, "test", "g", NULL, NULL, &consumer, &err), E_OK, "%s", err.text);
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+	rd_kafka_topic_partition_list_add(list, "t", 0)->offset = 0;
+	cr_assert_eq(rd_kafka_assign(consumer, list), RD_KAFKA_RESP_ERR_NO_ERROR);
+	rd_kafka_topic_partition_list_destroy(list);
+	rd_kafka_message_t *first = rd_kafka_consumer_poll(consumer, 10000);
+	cr_assert_not_null(first);
+	rd_kafka_message_destroy(first);
+	kafka_consumer_close(consumer, 5000);
+	kafka_producer_close(producer, 2000);
+	cluster_close(&cluster);
+}
+
 struct member {
 	rd_kafka_t *consumer;
 	int assigned;
