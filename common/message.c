@@ -143,7 +143,7 @@ static bool read_uuid(struct json_value string, uuid_t uuid)
 {
 	struct buffer scratch CLEANUP(buffer_clear) = {0};
 	struct slice text = json_string(string, &scratch);
-	return text.length == 36 && uuid_parse_range(text.start, text.start + text.length, uuid) == 0;
+	return uuid_parse_range(text.start, text.start + text.length, uuid) == 0;
 }
 
 static bool has_control(struct slice text)

@@ -42,6 +42,7 @@ Test(error, long_texts_are_cut_between_characters)
 			struct error err;
 			(void)fail(&err, E_INVALID, "%s", text);
 			cr_expect_gt(strlen(err.text), sizeof err.text - 10);
+			cr_expect_lt(strlen(err.text), sizeof err.text);
 			const char *end = err.text + strlen(err.text);
 			size_t length;
 			const char *at = err.text;

@@ -170,9 +170,11 @@ Test(json, the_root_is_without_the_space_around_it)
 
 Test(json, elements_in_their_order_with_their_kinds)
 {
-	const enum json_kind kinds[] = {JSON_NULL, JSON_BOOL, JSON_BOOL, JSON_INTEGER, JSON_DOUBLE, JSON_DOUBLE, JSON_STRING, JSON_ARRAY, JSON_OBJECT};
-	const char *const texts[] = {"null", "true", "false", "-12", "1.5", "1e5", "\"a]\\\"\"", "[ 1, [2] ]", "{\"x\": {\"y\":\"}\"}}"};
-	struct json_value root = valid("[null ,true, false,-12 , 1.5,1e5, \"a]\\\"\" ,[ 1, [2] ],{\"x\": {\"y\":\"}\"}} ]");
+	const enum json_kind kinds[] = {JSON_NULL, JSON_BOOL, JSON_BOOL, JSON_INTEGER, JSON_DOUBLE, JSON_DOUBLE, JSON_STRING, JSON_STRING, JSON_STRING,
+		JSON_STRING, JSON_ARRAY, JSON_OBJECT};
+	const char *const texts[] = {"null", "true", "false", "-12", "1.5", "1e5", "\"a]\\\"\"", "\"\\\\\"", "\"\\\\\\\",\"", "\"\"", "[ 1, [2] ]",
+		"{\"x\": {\"y\":\"}\"}}"};
+	struct json_value root = valid("[null ,true, false,-12 , 1.5,1e5, \"a]\\\"\" ,\"\\\\\",\"\\\\\\\",\",\"\",[ 1, [2] ],{\"x\": {\"y\":\"}\"}} ]");
 	struct json_iterator elements = json_iterate(root);
 	struct json_value element;
 	size_t i = 0;

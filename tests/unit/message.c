@@ -100,6 +100,15 @@ Test(message, corpus)
 	cr_assert_geq(cases, 90);
 }
 
+Test(message, normalized_without_space_but_in_strings)
+{
+	struct message message = parsed("{\"uuid\":\"u\",\"entrypoint\":\"a b\",\"params\": { \"a \\\" b\" : [ 1 ,\n2 ] ,\t\"\\\\\" : \" \" }}");
+	struct buffer text = {0};
+	message_add_normalized(&text, &message);
+	cr_assert_not_null(strstr(text.bytes, "\"entrypoint\":\"a b\",\"params\":{\"a \\\" b\":[1,2],\"\\\\\":\" \"},"), "%s", text.bytes);
+	buffer_clear(&text);
+}
+
 /* ---- limits ---- */
 
 static enum status parse_entrypoint(const char *notation, struct error *err)

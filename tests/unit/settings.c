@@ -13,6 +13,7 @@ struct values {
 	const char *database;
 	const char *nothing;
 	int64_t slots;
+	int64_t offset;
 	int64_t drain_ms;
 	int64_t message_bytes;
 	bool watch;
@@ -28,6 +29,7 @@ static const struct setting table[] = {
 	{.name = "nothing", .kind = SETTING_TEXT, .offset = AT(nothing), .help = "a text without a default"},
 	{.help = "Work"},
 	{.name = "slots", .kind = SETTING_INTEGER, .offset = AT(slots), .fallback = "4", .min = 1, .max = 100, .help = "tasks at once"},
+	{.name = "offset", .kind = SETTING_INTEGER, .offset = AT(offset), .help = "any number"},
 	{.name = "drain-timeout", .kind = SETTING_DURATION, .offset = AT(drain_ms), .fallback = "10s", .min = 0, .max = 600000, .help = "at the end"},
 	{.name = "message-bytes", .kind = SETTING_SIZE, .offset = AT(message_bytes), .fallback = "1m", .help = "of a message"},
 	{.name = "watch", .kind = SETTING_FLAG, .offset = AT(watch), .fallback = "no", .help = "look at files | again"},
@@ -233,6 +235,8 @@ Test(settings, integers)
 {
 	cr_expect_eq(accepted("--slots", "1", AT(slots)), 1);
 	cr_expect_eq(accepted("--slots", "100", AT(slots)), 100);
+	cr_expect_eq(accepted("--offset", "-9223372036854775808", AT(offset)), INT64_MIN);
+	not_accepted("--offset", "9223372036854775808");
 	const char *const wrong[] = {"", "0", "101", "4x", "x", " 4", "4 ", "0x10", "99999999999999999999"};
 	for (size_t i = 0; i < COUNT_OF(wrong); i++)
 		not_accepted("--slots", wrong[i]);
@@ -245,7 +249,7 @@ Test(settings, other_sections_go_to_the_program)
 	/* Longer than libinih keeps, and with what it takes for a comment. */
 	static const char section[] = "entrypoint a.very.long.name.of.an.entrypoint.that.does.not.end.soon.at.all";
 	struct buffer text = {0};
-	buffer_printf(&text, "[test]\nslots = 5\n\n[%s]\n  command = sh -c \"a ; b\"  \nbad = 1\n", section);
+	buffer_printf(&text, "[test]\nslots = 5\n\n[%s]\n  command = sh -c \"a ; b\"  \n  bad = 1\n", section);
 	struct reading reading = read_arguments((char *[]){"kser-test", "--config", (char *)file_with(text.bytes), NULL}, true);
 	struct buffer expected = {0};
 	buffer_printf(&expected, "5 [%s] command=sh -c \"a ; b\"\n6 [%s] bad=1\n", section, section);
@@ -378,7 +382,7 @@ Test(settings, print_config_masks_secrets_and_says_where_from, .init = cr_redire
 	cr_expect_eq(reading.answer, SETTINGS_DONE);
 	done(&reading);
 	cr_assert_stdout_eq_str("[test]\n; default\nbrokers = 127.0.0.1:9092\n; KSER_DATABASE_URL\n; database = ********\n; default\n; nothing = \n"
-		"; --slots\nslots = 7\n; default\ndrain_timeout = 10s\n; default\nmessage_bytes = 1m\n; default\nwatch = no\n; default\nlevel = info\n"
+		"; --slots\nslots = 7\n; default\n; offset = \n; default\ndrain_timeout = 10s\n; default\nmessage_bytes = 1m\n; default\nwatch = no\n; default\nlevel = info\n"
 		"\n[kafka]\n; --kafka.ssl.key.password\n; ssl.key.password = ********\n; --kafka.linger.ms\nlinger.ms = 1\n");
 }
 
