@@ -28,10 +28,13 @@ extern char **environ;
 static sigset_t awaited_signals(void)
 {
 	sigset_t set;
+	struct sigaction hangup;
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
+	/* Started with nohup, it is to outlive the terminal. */
+	if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
+		sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGCHLD);
 	return set;
 }
@@ -40,6 +43,8 @@ void child_block_signals(void)
 {
 	sigset_t set = awaited_signals();
 	sigprocmask(SIG_BLOCK, &set, NULL);
+	/* A shell starts what is in the background with SIGINT ignored. */
+	signal(SIGINT, SIG_DFL);
 	/* A reader of our words who goes away must not keep us from cleaning up. */
 	signal(SIGPIPE, SIG_IGN);
 }

@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 
 from support.processes import Process, clean_environment
-from support.waiting import wait_until
+from support.waiting import stays, wait_until
 
 OTHER_USER = "nobody"
 
@@ -287,6 +287,21 @@ def test_stopped_while_starting(stack, tmp_path, moment):
     assert one.process.wait(30) in (0, 1)
     one.check_gone(below)
     assert not (tmp_path / "d").exists()
+
+
+# A terminal that closes takes the stack with it, unless it was started with nohup.
+@pytest.mark.parametrize("before", [[], ["nohup"]], ids=["plain", "nohup"])
+def test_the_terminal_closes(stack, before):
+    one = stack("--no-worker", before=before)
+    one.ready()
+    below = descendants(one.process.pid)
+    one.process.signal(signal.SIGHUP)
+    if before:
+        stays(lambda: one.env.exists() and one.process.running, 1, "the stack runs")
+        assert one.stop() == 0
+    else:
+        assert one.process.wait() == 0
+        one.check_gone(below)
 
 
 def test_a_given_database_is_used_and_left_as_it_is(stack, empty_database):
