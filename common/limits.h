@@ -1,7 +1,7 @@
 #pragma once
 
 /*
- * Every bound of kser in one place, each with its reason. The same numbers stand in sql/limits.sql
+ * Every bound of kser in one place, each with its reason. The functions in SQL know the same numbers
  * (a test compares them).
  */
 
