@@ -328,6 +328,19 @@ def test_strange_paths(stack, tmp_path):
     assert one.stop() == 0
 
 
+@pytest.mark.parametrize("script, code, reason", [
+    ("echo disk on fire; exit 1", 1, "initdb failed (exit status 1)\n  the last lines of its log:\n    disk on fire\n"),
+    ("mkdir $2; echo 14 >$2/PG_VERSION", 2, "version 15 or newer is needed"),
+])
+def test_a_postgres_that_cannot_be_used(readable, stack, script, code, reason):
+    for program in ("initdb", "postgres"):
+        (readable / program).write_text(f"#!/bin/sh\n{script}\n")
+        (readable / program).chmod(0o755)
+    one = stack("--postgres-bin", readable)
+    assert one.process.wait(30) == code and reason in one.text()
+    assert left_behind(one.temporary) == []
+
+
 @pytest.mark.parametrize("arguments, reason", [
     (["--postgres-bin", "/nowhere"], "no initdb and postgres in /nowhere"),
     (["--dir", "/nowhere/at/all"], "cannot make /nowhere/at/all"),
