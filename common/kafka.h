@@ -32,7 +32,11 @@ MUST_USE enum status kafka_consumer(const char *brokers, const struct properties
 	void (*rebalance)(rd_kafka_t *, rd_kafka_resp_err_t, rd_kafka_topic_partition_list_t *, void *), void *opaque,
 	rd_kafka_t **consumer, struct error *err);
 
-/* Creates what is missing; a topic that exists is left as it is. Waits up to `timeout_ms`. E_RETRY: broker away. */
+/*
+ * Creates what is missing; a topic that exists is left as it is. Waits up to `timeout_ms` until each has leaders.
+ * E_RETRY: broker away; E_INVALID: not allowed. Where there are no admin calls (librdkafka's mock cluster) only a
+ * producer can create, and the broker chooses the number of partitions.
+ */
 struct topic_wanted {
 	const char *name;
 	int partitions;
@@ -42,6 +46,10 @@ MUST_USE enum status kafka_create_topics(rd_kafka_t *client, const struct topic_
 /* Partitions of a topic; 0 when it does not exist. E_RETRY: broker away. */
 MUST_USE enum status kafka_partitions(rd_kafka_t *client, const char *topic, int timeout_ms, int *partitions, struct error *err);
 
-/* Leaves the group and destroys, but never longer than `timeout_ms`: then the handle is leaked on purpose. NULL is allowed. */
+/*
+ * Leaves the group and destroys, but never longer than `timeout_ms` and half a second: then the handle is leaked on purpose.
+ * NULL is allowed. The rebalance callback runs meanwhile, in this thread, and what it waits for comes on top. What a
+ * producer could not deliver is reported as failed.
+ */
 void kafka_consumer_close(rd_kafka_t *consumer, int timeout_ms);
 void kafka_producer_close(rd_kafka_t *producer, int timeout_ms);
