@@ -36,7 +36,7 @@ void cluster_open(struct cluster *cluster, int partitions)
 {
 	static const char *const host[] = {"client.id", "mock", "log_level", "0", NULL};
 	static const char *const producer[] = {"linger.ms", "0", "acks", "all", "message.max.bytes", "2000000", NULL};
-	static const char *const reader[] = {"group.id", GROUP, "enable.auto.commit", "false", "auto.offset.reset", "earliest", "fetch.wait.max.ms", "5", "fetch.message.max.bytes", "2000000", NULL};
+	static const char *const reader[] = {"group.id", GROUP, "enable.auto.commit", "false", "auto.offset.reset", "earliest", "fetch.wait.max.ms", "5", "fetch.message.max.bytes", "2000000", "socket.timeout.ms", "5000", NULL};
 	*cluster = (struct cluster){.partitions = partitions};
 	cluster->host = make(cluster, RD_KAFKA_PRODUCER, host);
 	cluster->mock = rd_kafka_mock_cluster_new(cluster->host, 1);
@@ -173,7 +173,9 @@ int64_t cluster_committed(struct cluster *cluster, int partition, char mark[16])
 {
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
 	rd_kafka_topic_partition_list_add(list, "kser.tasks", partition);
-	rd_kafka_resp_err_t error = rd_kafka_committed(cluster->reader, list, 10000);
+	rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR__TIMED_OUT;
+	for (int tries = 0; tries < 5 && error == RD_KAFKA_RESP_ERR__TIMED_OUT; tries++)
+		error = rd_kafka_committed(cluster->reader, list, 6000);
 	cr_assert_eq(error, 0, "%s", rd_kafka_err2str(error));
 	const rd_kafka_topic_partition_t *found = &list->elems[0];
 	int64_t offset = found->offset;

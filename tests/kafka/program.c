@@ -4,16 +4,15 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/clock.h"
-
-extern char **environ;
+#include "common/settings.h"
 
 struct child program_start(struct cluster *cluster, const char *program, const char *const *flags)
 {
@@ -26,12 +25,16 @@ struct child program_start(struct cluster *cluster, const char *program, const c
 	struct child child = {.log = "/tmp/kser-test-worker-XXXXXX"};
 	int fd = mkstemp(child.log);
 	cr_assert_geq(fd, 0);
-	posix_spawn_file_actions_t files;
-	posix_spawn_file_actions_init(&files);
-	posix_spawn_file_actions_adddup2(&files, fd, 1);
-	posix_spawn_file_actions_adddup2(&files, fd, 2);
-	cr_assert_eq(posix_spawn(&child.pid, program, &files, NULL, words, environ), 0, "cannot start %s", program);
-	posix_spawn_file_actions_destroy(&files);
+	child.pid = fork();
+	if (child.pid == 0) {
+		/* A test that fails takes its programs with it. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		dup2(fd, 1);
+		dup2(fd, 2);
+		execv(program, words);
+		_exit(127);
+	}
+	cr_assert_gt(child.pid, 0);
 	close(fd);
 	return child;
 }
@@ -54,7 +57,7 @@ static char *read_log(const struct child *child)
 /* What a sanitizer says in a child must fail the test, so it has to reach the test's own output. */
 static void forget_log(const struct child *child, bool show)
 {
-	if (show || getenv("SHOW_LOGS") || strstr(read_log(child), "Sanitizer") || strstr(read_log(child), "runtime error:"))
+	if (show || settings_environment("SHOW_LOGS") || strstr(read_log(child), "Sanitizer") || strstr(read_log(child), "runtime error:"))
 		fprintf(stderr, "--- log of the worker\n%s---\n", read_log(child));
 	unlink(child->log);
 }

@@ -1,6 +1,6 @@
 #pragma once
 
-/* A program under test as a child process. */
+/* A program under test as a child process. SHOW_LOGS=1 in the environment shows all its logs. */
 
 #include <stdbool.h>
 #include <sys/types.h>

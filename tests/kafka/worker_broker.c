@@ -2,10 +2,7 @@
 
 #include <criterion/criterion.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/memory.h"
 #include "tests/kafka/program.h"
@@ -21,11 +18,12 @@ static void send_sleepers(struct cluster *cluster, int from, int count)
 		cluster_send_task(cluster, 0, i, 1, "sleep", "{\"seconds\": 1}", NULL, "");
 }
 
+/* One request at a time: this broker does not check the sequence numbers by which a real one keeps a later batch from overtaking a refused one. */
 Test(worker_broker, passing_errors_of_produce)
 {
 	struct cluster cluster;
 	cluster_open(&cluster, 1);
-	struct child worker = worker_start(&cluster, NULL);
+	struct child worker = worker_start(&cluster, (const char *const[]){"--kafka.max.in.flight.requests.per.connection=1", NULL});
 	program_wait_log(&worker, "partitions assigned", 20);
 	send_sleepers(&cluster, 1, 5);
 	rd_kafka_mock_push_request_errors(cluster.mock, REQUEST_PRODUCE, 3, RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
@@ -115,7 +113,7 @@ Test(worker_broker, broker_down_and_up)
 {
 	struct cluster cluster;
 	cluster_open(&cluster, 1);
-	struct child worker = worker_start(&cluster, NULL);
+	struct child worker = worker_start(&cluster, (const char *const[]){"--kafka.socket.timeout.ms=3000", NULL});
 	program_wait_log(&worker, "partitions assigned", 20);
 	send_sleepers(&cluster, 1, 20);
 	rd_kafka_mock_broker_set_down(cluster.mock, 1);
