@@ -137,7 +137,7 @@ static enum status read_number(const struct setting *setting, const char *text, 
 
 static enum status store_number(const struct setting *setting, const char *text, void *member, struct error *err)
 {
-	int64_t number;
+	int64_t number = 0;
 	enum status status = read_number(setting, text, &number, err);
 	if (!status)
 		memcpy(member, &number, sizeof number);
