@@ -7,6 +7,8 @@ enum exit_code exit_code_of(const struct error *err)
 {
 	if (strncmp(err->sqlstate, "28", 2) == 0 || strcmp(err->sqlstate, "42501") == 0)
 		return EXIT_AUTHENTICATION;
+	if (strcmp(err->sqlstate, "3D000") == 0)
+		return EXIT_MISSING;
 	switch (err->status) {
 	case E_OK:
 		return EXIT_OK;

@@ -86,10 +86,6 @@ enum exit_code session_open(const struct invocation *invocation, bool checked, s
 	if (check_conninfo(invocation->conninfo, &err))
 		return complain(&err);
 	enum status status = open_quietly(invocation, connection, &err);
-	if (status == E_INVALID) {
-		enum exit_code code = complain(&err);
-		return code == EXIT_USAGE ? EXIT_AUTHENTICATION : code;
-	}
 	if (!status && checked)
 		status = schema_check(*connection, &err);
 	if (!status)

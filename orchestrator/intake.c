@@ -1,6 +1,6 @@
 #include "orchestrator/intake.h"
 
-#include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/clock.h"
@@ -30,6 +30,8 @@ struct intake {
 	char results[250];
 	char operations[250];
 	int64_t committed_ms;
+	int64_t unassigned_ms; /* since when the group has given us no assignment; 0: it has */
+	char client_id[32];
 	struct assigned partitions[2 * PARTITIONS_MAX];
 };
 
@@ -94,6 +96,7 @@ static void rebalance(rd_kafka_t *consumer, rd_kafka_resp_err_t event, rd_kafka_
 {
 	struct intake *intake = opaque;
 	(void)consumer;
+	intake->unassigned_ms = event == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS ? 0 : clock_monotonic_ms();
 	if (event == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
 		assign(intake, list);
 		log_info("partitions assigned", "count", LOG_INT(list->cnt));
@@ -118,24 +121,44 @@ static enum status subscribe(struct intake *intake, struct error *err)
 	return error ? fail(err, E_FATAL, "cannot subscribe to %s: %s", intake->results, rd_kafka_err2str(error)) : E_OK;
 }
 
+static enum status join(struct intake *intake, struct error *err)
+{
+	const struct settings *settings = cell_settings(intake->cell);
+	char group[250];
+	topics_named(cell_topics(intake->cell), "orchestrators", group);
+	intake->unassigned_ms = clock_monotonic_ms();
+	enum status status = kafka_consumer(settings->brokers, &settings->kafka, intake->client_id, group, rebalance, intake, &intake->consumer, err);
+	return status ? status : subscribe(intake, err);
+}
+
 enum status intake_open(struct cell *cell, const char *client_id, intake_revoked *revoked, void *context, struct intake **intake, struct error *err)
 {
-	const struct settings *settings = cell_settings(cell);
-	char group[250];
 	struct intake *made = xcalloc(1, sizeof *made);
 	*made = (struct intake){.cell = cell, .revoked = revoked, .context = context};
+	snprintf(made->client_id, sizeof made->client_id, "%s", client_id);
 	topics_named(cell_topics(cell), "results", made->results);
 	topics_named(cell_topics(cell), "operations", made->operations);
-	topics_named(cell_topics(cell), "orchestrators", group);
-	enum status status = kafka_consumer(settings->brokers, &settings->kafka, client_id, group, rebalance, made, &made->consumer, err);
-	if (!status)
-		status = subscribe(made, err);
+	enum status status = join(made, err);
 	if (status) {
 		intake_close(made, 1000);
 		return status;
 	}
 	*intake = made;
 	return E_OK;
+}
+
+/* A member that the group has forgotten, or a client that has lost its way, would wait for ever: a new one joins. */
+static void join_anew(struct intake *intake)
+{
+	struct error err;
+	log_warning("no assignment from the group, joining it anew", "client", intake->client_id);
+	kafka_consumer_close(intake->consumer, 1000);
+	forget(intake);
+	intake->consumer = NULL;
+	if (join(intake, &err)) {
+		log_error("cannot join the group", "error", err.text);
+		cell_stop(intake->cell);
+	}
 }
 
 void intake_close(struct intake *intake, int timeout_ms)
@@ -157,6 +180,8 @@ static void tell(const rd_kafka_message_t *event)
 
 rd_kafka_message_t *intake_next(struct intake *intake, int timeout_ms)
 {
+	if (intake->unassigned_ms && clock_monotonic_ms() - intake->unassigned_ms >= cell_settings(intake->cell)->rejoin_ms)
+		join_anew(intake);
 	rd_kafka_message_t *record = rd_kafka_consumer_poll(intake->consumer, timeout_ms);
 	if (!record)
 		return NULL;

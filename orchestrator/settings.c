@@ -30,6 +30,8 @@ static const struct setting settings[] = {
 		.help = "after which a silent orchestrator counts as gone; more than the keeper's lease"},
 	{.name = "drain-timeout", .kind = SETTING_DURATION, .offset = AT(drain_ms), .fallback = "10s", .min = 0, .max = 600000,
 		.help = "how long SIGTERM waits for acknowledgements before it leaves"},
+	{.name = "rejoin-after", .kind = SETTING_DURATION, .offset = AT(rejoin_ms), .fallback = "20s", .min = 1000, .max = 3600000,
+		.help = "a lane that the group gives no assignment for so long joins it anew"},
 	{.name = "log-level", .kind = SETTING_CHOICE, .offset = AT(log_level), .fallback = "info", .choices = log_levels, .help = "least level of what is logged"},
 	{.name = "log-format", .kind = SETTING_CHOICE, .offset = AT(log_format), .fallback = "logfmt", .choices = log_formats, .help = "form of a log line"},
 };

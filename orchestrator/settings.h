@@ -18,6 +18,7 @@ struct settings {
 	int64_t lease_ms;
 	int64_t silence_ms;
 	int64_t drain_ms;
+	int64_t rejoin_ms;
 	int log_level;
 	int log_format;
 	struct properties kafka;

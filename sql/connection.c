@@ -2,9 +2,11 @@
 
 #include <assert.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/log.h"
 #include "common/memory.h"
 
 #define CONNECT_TIMEOUT_MS 10000
@@ -39,7 +41,7 @@ const struct embedded_file *embedded_find(const struct embedded_file *list, size
 	for (size_t i = 0; i < count; i++)
 		if (strcmp(list[i].name, name) == 0)
 			return &list[i];
-	assert(!"an embedded file of that name");
+	assert(false && "an embedded file of that name");
 	return NULL;
 }
 
@@ -111,22 +113,29 @@ static bool connect_finishes(PGconn *pg)
 	return true;
 }
 
-/* libpq tells no SQLSTATE for a refused connection; these texts are stable enough to tell "never" from "not yet". */
-static enum status connect_status(PGconn *pg)
+/* libpq tells no SQLSTATE for a refused connection; these texts are stable enough to tell "never" from "not yet", and why. */
+static const char *refusal_sqlstate(PGconn *pg)
 {
-	static const char *const never[] = {"authentication failed", "does not exist", "no pg_hba.conf entry", "no password supplied",
-		"invalid ", "is not permitted to log in"};
+	static const struct {
+		const char *text, *sqlstate;
+	} never[] = {{"authentication failed", "28P01"}, {"no password supplied", "28P01"}, {"no pg_hba.conf entry", "28000"}, {"is not permitted to log in", "28000"},
+		{"\" does not exist", "3D000"}, {"invalid ", "08001"}};
 	const char *message = PQerrorMessage(pg);
+	if (strstr(message, "No such file"))
+		return NULL; /* of a server that is not up */
 	for (size_t i = 0; i < COUNT_OF(never); i++)
-		if (strstr(message, never[i]) && !strstr(message, "No such file"))
-			return E_INVALID;
-	return E_RETRY;
+		if (strstr(message, never[i].text))
+			return strstr(message, "role \"") ? "28000" : never[i].sqlstate;
+	return NULL;
 }
 
-static void ignore_notice(void *context, const PGresult *result)
+/* What the server warns of is worth a line, the rest of its notices is not. */
+static void tell_warning(void *context, const PGresult *result)
 {
+	const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
 	(void)context;
-	(void)result;
+	if (severity && strcmp(severity, "WARNING") == 0)
+		log_warning("the database warns", "text", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
 }
 
 enum status connection_open(const char *conninfo, const char *application, enum connection_use use,
@@ -144,12 +153,15 @@ enum status connection_open(const char *conninfo, const char *application, enum 
 		char reason[300];
 		snprintf(reason, sizeof reason, "%s", PQerrorMessage(pg));
 		trim(reason);
-		enum status status = connect_status(pg);
+		const char *sqlstate = refusal_sqlstate(pg);
 		PQfinish(pg);
-		return fail(err, status, "could not connect to the database: %s", reason[0] ? reason : "no answer in time");
+		enum status status = fail(err, sqlstate ? E_INVALID : E_RETRY, "could not connect to the database: %s", reason[0] ? reason : "no answer in time");
+		if (err && sqlstate)
+			snprintf(err->sqlstate, sizeof err->sqlstate, "%s", sqlstate);
+		return status;
 	}
 	PQsetnonblocking(pg, 1);
-	PQsetNoticeReceiver(pg, ignore_notice, NULL);
+	PQsetNoticeReceiver(pg, tell_warning, NULL);
 	*connection = xcalloc(1, sizeof **connection);
 	(*connection)->pg = pg;
 	return E_OK;

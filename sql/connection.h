@@ -26,7 +26,8 @@ enum connection_use {
 
 /*
  * `conninfo`: a libpq URI or key=value text; "" = libpq's environment. Keepalives and time limits are
- * added unless given. E_RETRY: not reachable; E_INVALID: refused (authentication, unknown database, bad text).
+ * added unless given. E_RETRY: not reachable; E_INVALID: refused, with SQLSTATE
+ * 28P01 or 28000 (authentication), 3D000 (no such database), 08001 (the text is wrong).
  */
 MUST_USE enum status connection_open(const char *conninfo, const char *application, enum connection_use use,
 	struct connection **connection, struct error *err);

@@ -10,6 +10,7 @@ begin
 	if exists (select from pg_roles where rolname = 'kser_submit') then
 		grant usage on schema kser to kser_submit;
 		grant execute on function kser.submit, kser.submit_many to kser_submit;
+		grant select on kser.meta to kser_submit; -- for the programs' look at the schema's version
 	end if;
 	if exists (select from pg_roles where rolname = 'kser_operate') then
 		grant usage on schema kser to kser_operate;

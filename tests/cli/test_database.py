@@ -61,6 +61,22 @@ def test_a_database_that_is_away_is_one_clear_line(bare, command):
     assert done.returncode == 1 and "could not connect to the database" in done.stderr and done.stderr.count("\n") == 1
 
 
+def test_a_database_that_does_not_exist(bare, postgres):
+    done = bare("--database", postgres.url("nowhere"), "ls")
+    assert done.returncode == 4 and '"nowhere" does not exist' in done.stderr
+
+
+def test_who_may_only_submit_can_submit(bare, postgres, database):
+    postgres.execute("create role submitter login in role kser_submit")
+    try:
+        as_submitter = str(database).replace("user=postgres", "user=submitter")
+        done = bare("--database", as_submitter, "submit", "--name", "echo")
+        assert done.returncode == 0, done.stderr
+        assert bare("--database", as_submitter, "ls").returncode == 3
+    finally:
+        postgres.execute("drop role submitter")
+
+
 def test_who_is_not_let_in(bare, postgres, database):
     stranger = str(database).replace("user=postgres", "user=nobody_at_all")
     done = bare("--database", stranger, "ls")

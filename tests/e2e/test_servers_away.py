@@ -103,6 +103,21 @@ def test_broker_restarts_under_load(cell, kafka, ledger, how):
     assert cell.database.value("select max(attempt) from kser.tasks") == 1
 
 
+# A client that the group has forgotten, or that waits for an answer which never comes, is replaced by a new one.
+@pytest.mark.timeout(180)
+def test_a_lane_without_assignment_joins_anew(cell, kafka, ledger):
+    orchestrator = cell.orchestrator("--rejoin-after", "1s")
+    cell.worker()
+    cell.wait_for_orchestrators(1)
+    cell.wait_for_workers(1)
+    kafka.kill()
+    wait_until(lambda: "joining it anew" in orchestrator.text(), 30, "a lane to join anew")
+    kafka.start()
+    ids = [cell.submit(ledger.note(), ledger.note()) for _ in range(5)]
+    assert cell.wait(ids)["SUCCESS"] == 5
+    cell.check_each_once(ids, 2)
+
+
 # Nobody hangs on the way out because a server is not there.
 @pytest.mark.timeout(120)
 def test_programs_leave_while_the_broker_is_away(cell, kafka):

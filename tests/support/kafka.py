@@ -15,11 +15,11 @@ SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "kafka"
 
 
 class Kafka:
-    """One broker of scripts/kafka on a free port, in a directory of its own; KSER_KAFKA_VERSION chooses the version."""
+    """One broker of scripts/kafka on a free port, in a directory of its own; KSER_TEST_KAFKA_VERSION chooses the version."""
 
     def __init__(self):
         self.directory = Path(tempfile.mkdtemp(prefix="kser-kafka-"))
-        self.version = os.environ.get("KSER_KAFKA_VERSION", "3.9.1")
+        self.version = os.environ.get("KSER_TEST_KAFKA_VERSION", "3.9.1")
         self.producer = None
 
     def script(self, command, *arguments):
