@@ -63,10 +63,13 @@ class Cell:
 
     def start(self, orchestrators=1, workers=1):
         """Starts programs and waits until all have reported: (orchestrators, workers)."""
-        started = [self.orchestrator() for _ in range(orchestrators)], [self.worker() for _ in range(workers)]
+        first = [self.orchestrator() for _ in range(orchestrators)]
         self.wait_for_orchestrators(orchestrators)
+        # A worker that finds its topics joins at once.
+        wait_until(lambda: self.kafka.partitions(self.topic("tasks")), 30, "the topics")
+        then = [self.worker() for _ in range(workers)]
         self.wait_for_workers(workers)
-        return started
+        return first, then
 
     def wait_for_orchestrators(self, count):
         wait_until(lambda: self.database.value("select count(*) from kser.instances") == count, 30, f"{count} orchestrators")
