@@ -1,0 +1,131 @@
+/* The dispatcher on librdkafka's mock cluster, with errors that the broker is told to give. */
+
+#include "orchestrator/dispatcher.h"
+
+#include <criterion/criterion.h>
+#include <librdkafka/rdkafka_mock.h>
+#include <string.h>
+
+#include "common/clock.h"
+
+#define WAIT_MS 20000
+
+enum { API_PRODUCE = 0 };
+
+struct stage {
+	rd_kafka_t *owner;
+	rd_kafka_mock_cluster_t *mock;
+	struct settings settings;
+	struct cell *cell;
+	struct dispatcher *dispatcher;
+	int acknowledged;
+	struct origin last;
+};
+
+static struct stage stage;
+
+static void acknowledged(void *context, struct origin origin)
+{
+	struct stage *mine = context;
+	mine->acknowledged++;
+	mine->last = origin;
+}
+
+static void ignore_log(const rd_kafka_t *client, int level, const char *facility, const char *text)
+{
+	(void)client;
+	(void)level;
+	(void)facility;
+	(void)text;
+}
+
+static void setup(void)
+{
+	char text[200];
+	struct error err = {0};
+	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	rd_kafka_conf_set_log_cb(conf, ignore_log);
+	stage.owner = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
+	stage.mock = rd_kafka_mock_cluster_new(stage.owner, 1);
+	rd_kafka_mock_topic_create(stage.mock, "t.tasks", 2, 1);
+	stage.settings = (struct settings){.brokers = rd_kafka_mock_cluster_bootstraps(stage.mock), .topic_prefix = "t", .lease_ms = 4000};
+	stage.cell = cell_new(&stage.settings);
+	cell_set_queue(stage.cell, "", 2);
+	cr_assert_eq(dispatcher_open(stage.cell, "test", acknowledged, &stage, &stage.dispatcher, &err), E_OK, "%s", err.text);
+}
+
+static void teardown(void)
+{
+	dispatcher_close(stage.dispatcher, 2000);
+	cell_free(stage.cell);
+	rd_kafka_mock_cluster_destroy(stage.mock);
+	rd_kafka_destroy(stage.owner);
+}
+
+static void dispatch_one(int64_t epoch, int64_t offset, struct slice params)
+{
+	struct dispatch dispatch = {.entrypoint = {"e", 1}, .params = params, .stamp = {.attempt = 3, .generation = 7, .epoch = epoch}};
+	dispatcher_send(stage.dispatcher, 0, 1, &dispatch, (struct origin){.partition = 2, .assignment = 1, .offset = offset});
+}
+
+static void settle(void)
+{
+	int64_t until_ms = clock_monotonic_ms() + WAIT_MS;
+	while (dispatcher_pending(stage.dispatcher) > 0 && clock_monotonic_ms() < until_ms)
+		dispatcher_poll(stage.dispatcher, 50);
+	cr_assert_eq(dispatcher_pending(stage.dispatcher), 0);
+}
+
+Test(dispatcher, an_acknowledged_dispatch_names_its_origin, .init = setup, .fini = teardown)
+{
+	cr_assert_eq(dispatcher_floor(stage.dispatcher), INT64_MAX);
+	dispatch_one(5, 41, (struct slice){"{}", 2});
+	dispatch_one(4, 42, (struct slice){"{}", 2});
+	cr_assert_eq(dispatcher_pending(stage.dispatcher), 2);
+	cr_assert_eq(dispatcher_floor(stage.dispatcher), 4);
+	settle();
+	cr_assert_eq(stage.acknowledged, 2);
+	cr_assert_eq(stage.last.offset, 42);
+	cr_assert_eq(dispatcher_floor(stage.dispatcher), INT64_MAX);
+}
+
+Test(dispatcher, what_may_heal_is_sent_until_it_is_taken, .init = setup, .fini = teardown)
+{
+	rd_kafka_mock_push_request_errors(stage.mock, API_PRODUCE, 3, RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
+		RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS);
+	struct refused refused;
+	dispatch_one(1, 1, (struct slice){"{}", 2});
+	settle();
+	cr_assert_eq(stage.acknowledged, 1);
+	cr_assert_not(dispatcher_take_refused(stage.dispatcher, &refused));
+}
+
+Test(dispatcher, what_the_broker_refuses_for_good_is_told_once, .init = setup, .fini = teardown)
+{
+	rd_kafka_mock_push_request_errors(stage.mock, API_PRODUCE, 1, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+	struct refused refused;
+	dispatch_one(1, 9, (struct slice){"{}", 2});
+	settle();
+	cr_assert_eq(stage.acknowledged, 0);
+	cr_assert(dispatcher_take_refused(stage.dispatcher, &refused));
+	cr_assert_eq(refused.origin.offset, 9);
+	cr_assert_eq(refused.attempt, 3);
+	cr_assert_eq(refused.generation, 7);
+	cr_assert(strstr(refused.reason, "authoriz"), "%s", refused.reason);
+	cr_assert_not(dispatcher_take_refused(stage.dispatcher, &refused));
+}
+
+Test(dispatcher, what_is_too_large_is_refused_at_once, .init = setup, .fini = teardown)
+{
+	struct buffer params = {0};
+	struct refused refused;
+	buffer_add_text(&params, "{\"x\":\"");
+	memset(buffer_reserve(&params, 2 << 20), 'x', 2 << 20);
+	params.length += 2 << 20;
+	buffer_add_text(&params, "\"}");
+	dispatch_one(1, 3, buffer_slice(&params));
+	buffer_clear(&params);
+	cr_assert_eq(dispatcher_pending(stage.dispatcher), 0);
+	cr_assert(dispatcher_take_refused(stage.dispatcher, &refused));
+	cr_assert_eq(refused.origin.offset, 3);
+}
