@@ -72,6 +72,8 @@ enum status batch_add(struct batch *batch, struct cell *cell, rd_kafka_message_t
 	if (status)
 		return status;
 	reply->queue = cell_queue(cell, message->stamp.queue);
+	if (reply->queue < 0)
+		return fail(err, E_INVALID, "metadata.kser.queue: is not known, and there are %d already", QUEUES_MAX);
 	reply->record = record;
 	batch->count++;
 	return E_OK;

@@ -17,6 +17,7 @@
 
 struct queue {
 	char name[QUEUE_BYTES_MAX + 1];
+	atomic_int partitions; /* 0: not learned yet */
 	struct placement placement;
 	atomic_int free_places;
 };
@@ -127,7 +128,7 @@ const char *cell_queue_name(struct cell *cell, int queue)
 	return cell->queues[queue]->name;
 }
 
-int cell_queue(struct cell *cell, struct slice name)
+static int find_queue(struct cell *cell, struct slice name)
 {
 	int count = atomic_load(&cell->queue_count);
 	for (int i = 0; i < count; i++)
@@ -136,31 +137,48 @@ int cell_queue(struct cell *cell, struct slice name)
 	return -1;
 }
 
-void cell_set_queue(struct cell *cell, const char *name, int32_t partitions)
+/* Called with the lock held: the new queue is complete before it is counted. */
+static int add_queue(struct cell *cell, struct slice name)
 {
-	int queue = cell_queue(cell, slice_of(name));
-	if (queue < 0 && atomic_load(&cell->queue_count) == QUEUES_MAX) {
-		log_error("cannot serve one more queue", "queue", name, "limit", LOG_INT(QUEUES_MAX));
-		return;
-	}
+	int count = atomic_load(&cell->queue_count);
+	if (count == QUEUES_MAX || name.length > QUEUE_BYTES_MAX)
+		return -1;
+	struct queue *queue = xcalloc(1, sizeof *queue);
+	memcpy(queue->name, name.start, name.length);
+	placement_resize(&queue->placement, 1);
+	cell->queues[count] = queue;
+	atomic_store(&cell->queue_count, count + 1);
+	return count;
+}
+
+int cell_queue(struct cell *cell, struct slice name)
+{
+	int queue = find_queue(cell, name);
+	if (queue >= 0)
+		return queue;
 	pthread_mutex_lock(&cell->lock);
-	if (queue < 0) {
-		queue = atomic_load(&cell->queue_count);
-		cell->queues[queue] = xcalloc(1, sizeof *cell->queues[queue]);
-		snprintf(cell->queues[queue]->name, sizeof cell->queues[queue]->name, "%s", name);
-	}
+	queue = find_queue(cell, name);
+	if (queue < 0)
+		queue = add_queue(cell, name);
+	pthread_mutex_unlock(&cell->lock);
+	return queue;
+}
+
+int32_t cell_partitions(struct cell *cell, int queue)
+{
+	return atomic_load(&cell->queues[queue]->partitions);
+}
+
+void cell_set_partitions(struct cell *cell, int queue, int32_t partitions)
+{
+	pthread_mutex_lock(&cell->lock);
 	placement_resize(&cell->queues[queue]->placement, partitions);
-	if (queue == atomic_load(&cell->queue_count))
-		atomic_fetch_add(&cell->queue_count, 1);
+	atomic_store(&cell->queues[queue]->partitions, partitions);
 	pthread_mutex_unlock(&cell->lock);
 }
 
 void cell_choose(struct cell *cell, int queue, int32_t *targets, int32_t count)
 {
-	if (queue < 0) {
-		memset(targets, 0, (size_t)count * sizeof *targets);
-		return;
-	}
 	pthread_mutex_lock(&cell->lock);
 	placement_choose(&cell->queues[queue]->placement, clock_monotonic_ms(), targets, count);
 	pthread_mutex_unlock(&cell->lock);
@@ -175,8 +193,6 @@ void cell_sent(struct cell *cell, int queue, int32_t partition)
 
 void cell_answered(struct cell *cell, int queue, int32_t partition)
 {
-	if (queue < 0)
-		return;
 	pthread_mutex_lock(&cell->lock);
 	placement_answered(&cell->queues[queue]->placement, partition);
 	pthread_mutex_unlock(&cell->lock);
@@ -184,8 +200,7 @@ void cell_answered(struct cell *cell, int queue, int32_t partition)
 
 void cell_add_free(struct cell *cell, int queue, int places)
 {
-	if (queue >= 0)
-		atomic_fetch_add(&cell->queues[queue]->free_places, places);
+	atomic_fetch_add(&cell->queues[queue]->free_places, places);
 	signal_fd(cell->wake_fd);
 }
 

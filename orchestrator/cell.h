@@ -41,15 +41,19 @@ bool cell_pause(struct cell *cell, int64_t wait_ms);
  */
 MUST_USE enum status cell_connect(struct cell *cell, const char *who, struct connection **connection, struct error *err);
 
-/* --- Queues, by a small number that never changes; -1: not known (yet). */
+/*
+ * --- Queues, by a small number that never changes. One that is new to this process (another one dispatched its first
+ * tasks) is added with partition 0 alone, and the keeper learns how many there are. -1: there are QUEUES_MAX already.
+ */
 int cell_queue(struct cell *cell, struct slice name);
 int cell_queue_count(struct cell *cell);
 const char *cell_queue_name(struct cell *cell, int queue);
 
-/* Adds a queue, or changes its number of partitions. The keeper only. */
-void cell_set_queue(struct cell *cell, const char *name, int32_t partitions);
+/* How many partitions the queue's topic has; 0: not learned yet. */
+int32_t cell_partitions(struct cell *cell, int queue);
+void cell_set_partitions(struct cell *cell, int queue, int32_t partitions);
 
-/* Placement (orchestrator/placement.h) of one queue, locked. An unknown queue's target is partition 0. */
+/* Placement (orchestrator/placement.h) of one queue, locked. */
 void cell_choose(struct cell *cell, int queue, int32_t *targets, int32_t count);
 void cell_sent(struct cell *cell, int queue, int32_t partition);
 void cell_answered(struct cell *cell, int queue, int32_t partition);

@@ -16,7 +16,8 @@
 #define AWAKE_LOOK_MS 5   /* between two looks for due tasks while there were some */
 #define AWAKE_FOR_MS 100  /* how long without any until it sleeps */
 #define COUNT_MS 1000     /* between two counts of the windows; also the safety net: a wake-up can be missed */
-#define TOPICS_TIMEOUT_MS 10000
+#define TOPICS_TIMEOUT_MS 5000 /* at start */
+#define NEW_TOPIC_TIMEOUT_MS 1000 /* later: the sign of life must not wait for it */
 
 struct keeper {
 	struct engine engine;
@@ -44,25 +45,25 @@ static void nothing(void *context, struct origin origin)
 /* --- Topics */
 
 /* Creates what is missing and learns how many partitions the task topic of a queue has. */
-static enum status make_task_topic(struct keeper *keeper, const char *queue, struct error *err)
+static enum status make_task_topic(struct keeper *keeper, int queue, int timeout_ms, struct error *err)
 {
 	const struct settings *settings = cell_settings(keeper->engine.cell);
 	rd_kafka_t *client = dispatcher_producer(keeper->engine.dispatcher);
 	char name[250];
 	int partitions = 0;
-	topics_tasks(cell_topics(keeper->engine.cell), queue, name);
-	enum status status = kafka_partitions(client, name, TOPICS_TIMEOUT_MS, &partitions, err);
+	topics_tasks(cell_topics(keeper->engine.cell), cell_queue_name(keeper->engine.cell, queue), name);
+	enum status status = kafka_partitions(client, name, timeout_ms, &partitions, err);
 	if (!status && partitions == 0) {
-		status = kafka_create_topics(client, &(struct topic_wanted){name, (int)settings->task_partitions}, 1, TOPICS_TIMEOUT_MS, err);
+		status = kafka_create_topics(client, &(struct topic_wanted){name, (int)settings->task_partitions}, 1, timeout_ms, err);
 		if (!status)
-			status = kafka_partitions(client, name, TOPICS_TIMEOUT_MS, &partitions, err);
+			status = kafka_partitions(client, name, timeout_ms, &partitions, err);
 	}
 	if (!status && partitions == 0)
 		status = fail(err, E_RETRY, "topic %s is not there yet", name);
 	if (!status && partitions > PARTITIONS_MAX)
 		status = fail(err, E_FATAL, "topic %s has %d partitions, the limit is %d", name, partitions, PARTITIONS_MAX);
 	if (!status)
-		cell_set_queue(keeper->engine.cell, queue, partitions);
+		cell_set_partitions(keeper->engine.cell, queue, partitions);
 	return status;
 }
 
@@ -84,7 +85,7 @@ static enum status make_topics(struct keeper *keeper, struct error *err)
 	for (int64_t wait_ms = 100;; wait_ms = wait_ms < 2000 ? wait_ms * 2 : 2000) {
 		enum status status = make_common_topics(keeper, err);
 		if (!status)
-			status = make_task_topic(keeper, "", err);
+			status = make_task_topic(keeper, cell_queue(keeper->engine.cell, slice_of("")), TOPICS_TIMEOUT_MS, err);
 		if (status != E_RETRY)
 			return status;
 		log_warning("could not prepare the topics, trying on", "error", err->text);
@@ -180,18 +181,16 @@ static void fill_all(struct keeper *keeper, bool look)
 	}
 }
 
-/* Makes the topic of a queue that is new to us; its number, or -1 when that has to wait. */
+/* The number of a queue; -1 when it has to wait for its topic. */
 static int serve_queue(struct keeper *keeper, struct slice name)
 {
 	struct error err;
 	int queue = cell_queue(keeper->engine.cell, name);
-	if (queue >= 0)
-		return queue;
-	struct buffer text CLEANUP(buffer_clear) = {0};
-	buffer_add_slice(&text, name);
-	if (make_task_topic(keeper, buffer_slice(&text).start, &err))
-		log_warning("could not prepare the topic of a queue, trying on", "queue", buffer_slice(&text).start, "error", err.text);
-	return cell_queue(keeper->engine.cell, name);
+	if (queue >= 0 && cell_partitions(keeper->engine.cell, queue) == 0 && make_task_topic(keeper, queue, NEW_TOPIC_TIMEOUT_MS, &err)) {
+		log_warning("could not prepare the topic of a queue, trying on", "queue", cell_queue_name(keeper->engine.cell, queue), "error", err.text);
+		return -1;
+	}
+	return queue;
 }
 
 /* Counts what each window still takes. */

@@ -17,7 +17,7 @@
 #define BUSY_WAIT_MS 100
 
 /* Columns of the apply statement. */
-enum { INPUT, VERDICT, FREED, ENDED_PARTITION, DISPATCH };
+enum { INPUT, VERDICT, FREED, ENDED_PARTITION, DISPATCH, QUEUE = DISPATCH + 13 };
 
 struct lane {
 	struct engine engine;
@@ -159,7 +159,7 @@ static void hand_over_row(struct lane *lane, const PGresult *rows, int row)
 	if (row_null(rows, row, DISPATCH))
 		intake_finish(lane->intake, reply->origin);
 	else
-		engine_dispatch(&lane->engine, rows, row, DISPATCH, reply->queue, reply->message.result.text, reply->origin);
+		engine_dispatch(&lane->engine, rows, row, DISPATCH, cell_queue(lane->engine.cell, row_text(rows, row, QUEUE)), reply->message.result.text, reply->origin);
 }
 
 static void add_free_places(struct lane *lane, const PGresult *rows)

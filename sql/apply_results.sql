@@ -26,7 +26,7 @@ create or replace function kser.apply_results(uuids uuid[], operations uuid[], p
 	answers bigint[], retcodes integer[], errors text[], stdouts text[], stderrs text[], retvals json[], totals json[], plans jsonb[], temporaries boolean[],
 	workers text[], bytes integer[], targets integer[], careful boolean)
 returns table (input integer, verdict text, freed text, ended_partition integer, uuid uuid, operation_id uuid, "position" integer, attempt integer, generation bigint,
-	epoch bigint, partition integer, entrypoint text, params json, metadata json, deadline_ms bigint, limit_ms bigint, flags integer)
+	epoch bigint, partition integer, entrypoint text, params json, metadata json, deadline_ms bigint, limit_ms bigint, flags integer, queue text)
 language plpgsql volatile set search_path = pg_catalog, kser, pg_temp as $$
 #variable_conflict use_column
 declare
@@ -87,16 +87,16 @@ begin
 			where w.status = 'SUCCESS' and n.operation_id = w.operation and n.position = w.position + 1 and n.status = 'PENDING' and n.queue = w.queue
 				and o.status = 'RUNNING' and not o.held and successor_fits(bytes[w.input], n.params, n.metadata, o.metadata)
 			returning w.input, w.partition as ended_partition, n.uuid, n.operation_id, n.position, n.attempt, n.partition, n.entrypoint, n.params,
-				n.metadata, o.metadata as operation_metadata, o.deadline_at, n.policy
+				n.metadata, o.metadata as operation_metadata, o.deadline_at, n.policy, n.queue
 		)
 		select s.input, 'won', null::text, s.ended_partition, s.uuid, s.operation_id, s.position, s.attempt, m.generation, m.epoch, s.partition, s.entrypoint, s.params,
-			merged_metadata(s.operation_metadata, s.metadata), unix_ms(s.deadline_at), limit_ms(s.policy), 0
+			merged_metadata(s.operation_metadata, s.metadata), unix_ms(s.deadline_at), limit_ms(s.policy), 0, s.queue
 		from started s;
 		get diagnostics going_on = row_count;
 	end if;
 	if going_on < won.number then
 		return query select f.input, 'won', f.freed, f.ended_partition, null::uuid, null::uuid, null::integer, null::integer, null::bigint, null::bigint,
-			null::integer, null::text, null::json, null::json, null::bigint, null::bigint, null::integer
+			null::integer, null::text, null::json, null::json, null::bigint, null::bigint, null::integer, null::text
 		from finish_steps(t, won.inputs, won.operations, won.positions, won.statuses, won.queues, won.partitions, totals, temporaries) as f;
 	end if;
 	if won.number < cardinality(uuids) then

@@ -4,7 +4,7 @@
 create or replace function kser.lost_results(m kser.meta, winners integer[], got integer[], uuids uuid[], operations uuid[], positions integer[], attempts integer[],
 	generations bigint[], epochs bigint[], answers bigint[], retcodes integer[], errors text[], workers text[], retvals json[])
 returns table (input integer, verdict text, freed text, ended_partition integer, uuid uuid, operation_id uuid, "position" integer, attempt integer, generation bigint,
-	epoch bigint, partition integer, entrypoint text, params json, metadata json, deadline_ms bigint, limit_ms bigint, flags integer)
+	epoch bigint, partition integer, entrypoint text, params json, metadata json, deadline_ms bigint, limit_ms bigint, flags integer, queue text)
 language plpgsql volatile set search_path = pg_catalog, kser, pg_temp as $$
 #variable_conflict use_column
 declare
@@ -44,12 +44,12 @@ begin
 				returning n.*, o.metadata as operation_metadata, o.deadline_at
 			)
 			select lost.input, 'repeated', null::text, null::integer, a.uuid, a.operation_id, a.position, a.attempt, m.generation, a.epoch, a.partition, a.entrypoint, a.params,
-				merged_metadata(a.operation_metadata, a.metadata), unix_ms(a.deadline_at), limit_ms(a.policy), 0
+				merged_metadata(a.operation_metadata, a.metadata), unix_ms(a.deadline_at), limit_ms(a.policy), 0, a.queue
 			from again a;
 			continue when found;
 		end if;
 		return query select lost.input, lost.verdict, null::text, null::integer, null::uuid, null::uuid, null::integer, null::integer, null::bigint, null::bigint,
-			null::integer, null::text, null::json, null::json, null::bigint, null::bigint, null::integer;
+			null::integer, null::text, null::json, null::json, null::bigint, null::bigint, null::integer, null::text;
 	end loop;
 end
 $$;

@@ -16,7 +16,7 @@ static struct batch *batch;
 static void setup(void)
 {
 	cell = cell_new(&settings);
-	cell_set_queue(cell, "", 4);
+	cell_set_partitions(cell, cell_queue(cell, slice_of("")), 4);
 	batch = batch_new();
 }
 

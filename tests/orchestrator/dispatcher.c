@@ -50,7 +50,7 @@ static void setup(void)
 	rd_kafka_mock_topic_create(stage.mock, "t.tasks", 2, 1);
 	stage.settings = (struct settings){.brokers = rd_kafka_mock_cluster_bootstraps(stage.mock), .topic_prefix = "t", .lease_ms = 4000};
 	stage.cell = cell_new(&stage.settings);
-	cell_set_queue(stage.cell, "", 2);
+	cell_set_partitions(stage.cell, cell_queue(stage.cell, slice_of("")), 2);
 	cr_assert_eq(dispatcher_open(stage.cell, "test", acknowledged, &stage, &stage.dispatcher, &err), E_OK, "%s", err.text);
 }
 
