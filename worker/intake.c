@@ -43,6 +43,7 @@ struct intake {
 	void *batch[BATCH_MAX]; /* taken and not yet in the queue */
 	size_t batch_count;
 	size_t batch_room;     /* so many may be taken in this round */
+	bool drained;          /* all that had come was taken */
 	bool reached_full;     /* a partition may be read no further for now */
 	bool committing;       /* a commit is on its way */
 	int64_t committed_ms;  /* when the last one was sent */
@@ -116,11 +117,11 @@ static size_t room(const struct intake *intake)
 	return most < BATCH_MAX ? most : BATCH_MAX;
 }
 
-/* Once there is none, half of it must come back, so that this thread is not woken for each record. */
+/* Once there is none, half of it must come back, so that this thread is not woken for each record. Asks to be woken then. */
 static bool lacks_room(const struct intake *intake)
 {
-	if (intake->blocked_ms == 0)
-		return room(intake) == 0;
+	if (intake->blocked_ms == 0 && room(intake) > 0)
+		return false;
 	return intake->hand.count > intake->setup.in_hand_max / 2 || queue_watch(intake->setup.queue, intake->setup.queue_room / 2);
 }
 
@@ -421,24 +422,23 @@ static bool may_poll(const struct intake *intake)
 	return intake->blocked_ms == 0 && intake->batch_count < intake->batch_room && !intake->reached_full;
 }
 
-bool intake_take(struct intake *intake, enum status *status, struct error *err)
+enum status intake_take(struct intake *intake, struct error *err)
 {
-	*status = E_OK;
+	enum status status = E_OK;
 	intake->batch_room = room(intake);
 	if (intake->spare && has_place(intake, intake->spare))
-		*status = take_one(intake, TAKE(intake->spare), err);
-	bool empty = false;
-	while (!empty && !*status && may_poll(intake)) {
+		status = take_one(intake, TAKE(intake->spare), err);
+	intake->drained = false;
+	while (!intake->drained && !status && may_poll(intake)) {
 		rd_kafka_message_t *record = rd_kafka_consumer_poll(intake->consumer, 0);
-		empty = record == NULL;
+		intake->drained = record == NULL;
 		if (record)
-			*status = take_one(intake, record, err);
+			status = take_one(intake, record, err);
 	}
-	bool more = intake->batch_count == BATCH_MAX;
 	if (intake->batch_count > 0)
 		queue_put(intake->setup.queue, intake->batch, intake->batch_count);
 	intake->batch_count = 0;
-	return more;
+	return status;
 }
 
 /* ---- the rest ---- */
@@ -456,8 +456,18 @@ void intake_keep_up(struct intake *intake)
 	commit_when_due(intake, now_ms);
 }
 
+/* The broker's client tells of records only when there were none, so what was left there must be fetched without being told. */
+static bool has_more(const struct intake *intake)
+{
+	if (intake->spare)
+		return has_place(intake, intake->spare);
+	return !intake->drained && intake->blocked_ms == 0;
+}
+
 int64_t intake_next_ms(const struct intake *intake)
 {
+	if (has_more(intake))
+		return 0;
 	if (intake->hand.count == 0 && intake->finished == 0)
 		return INT64_MAX;
 	int64_t next = intake->committed_ms + COMMIT_MS;

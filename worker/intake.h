@@ -40,11 +40,8 @@ struct intake_setup {
 /* Joins the group. E_INVALID: the properties are wrong. The setup's texts and properties must outlive it. */
 MUST_USE enum status intake_open(const struct intake_setup *setup, struct intake **intake, struct error *err);
 
-/*
- * Takes what has arrived, as far as there is room. True: there may be more at once. E_FATAL in *status: the
- * consumer cannot go on.
- */
-bool intake_take(struct intake *intake, enum status *status, struct error *err);
+/* Takes what has arrived, as far as there is room. E_FATAL: the consumer cannot go on. */
+MUST_USE enum status intake_take(struct intake *intake, struct error *err);
 
 /* The task's reply is acknowledged. Frees the task. */
 void intake_acknowledged(struct intake *intake, struct kser_task *task);

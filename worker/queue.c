@@ -14,6 +14,7 @@ struct queue {
 	size_t low_level;
 	bool low_wanted;
 	bool closed;
+	bool waking; /* a thread was signalled and has not come yet */
 	size_t idle;
 	size_t active;
 	size_t active_max;
@@ -52,13 +53,25 @@ static bool may_take(const struct queue *queue)
 }
 
 /*
- * One thread is woken at a time, and wakes the next one if there is more to take: a few short tasks
- * are done by the first thread before a second one has to be woken for them.
+ * One thread is woken at a time, and wakes the next one if there is more to take when it has come. Waking
+ * takes longer than a short task, so a few of those are done by one thread.
  */
 static void wake_one(struct queue *queue)
 {
-	if (queue->idle > 0 && may_take(queue))
-		pthread_cond_signal(&queue->ready);
+	if (queue->waking || queue->idle == 0 || !may_take(queue))
+		return;
+	queue->waking = true;
+	pthread_cond_signal(&queue->ready);
+}
+
+static void wait_for_entry(struct queue *queue)
+{
+	queue->idle++;
+	while (!queue->closed && !may_take(queue)) {
+		pthread_cond_wait(&queue->ready, &queue->lock);
+		queue->waking = false;
+	}
+	queue->idle--;
 }
 
 void queue_put(struct queue *queue, void *const *entries, size_t count)
@@ -93,10 +106,7 @@ void *queue_take(struct queue *queue)
 	void *entry = NULL;
 	bool low = false;
 	pthread_mutex_lock(&queue->lock);
-	queue->idle++;
-	while (!queue->closed && !may_take(queue))
-		pthread_cond_wait(&queue->ready, &queue->lock);
-	queue->idle--;
+	wait_for_entry(queue);
 	if (!queue->closed) {
 		entry = queue->entries[queue->first];
 		queue->first = (queue->first + 1) % queue->room;

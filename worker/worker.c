@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdatomic.h>
@@ -53,6 +54,11 @@
 /* Tasks that wait for a slot: enough to keep slots busy while the next records come. */
 #define WAITING_MIN 256
 
+static char session_property[] = "session.timeout.ms";
+static char interval_property[] = "heartbeat.interval.ms";
+static char in_flight_property[] = "max.in.flight.requests.per.connection";
+static char in_flight_value[] = "2";
+
 struct kser_worker {
 	struct worker_settings settings;
 	struct entrypoints entrypoints;
@@ -64,7 +70,9 @@ struct kser_worker {
 	char group[250];
 	char launcher[PATH_MAX];
 	struct command_host commands;
-	struct properties consumer_properties; /* the list is ours, its texts are not */
+	struct properties properties; /* the list is ours, its texts are not */
+	char session[24];
+	char interval[24];
 	int wake_fd;
 	atomic_bool stopping;
 	struct queue *queue;
@@ -151,20 +159,24 @@ static void find_launcher(struct kser_worker *worker)
 		snprintf(path, sizeof worker->launcher, "%s/%s", KSER_LAUNCH_FOLDER, name);
 }
 
-/* What the user set comes last and counts. */
-static void set_consumer_properties(struct kser_worker *worker)
+/* What the user set comes last and counts. Each client ignores what is of the other kind. */
+static void set_properties(struct kser_worker *worker)
 {
-	static char session_name[] = "session.timeout.ms", interval_name[] = "heartbeat.interval.ms";
-	static char session[24], interval[24];
-	snprintf(session, sizeof session, "%d", (int)worker->settings.session_ms);
-	snprintf(interval, sizeof interval, "%d", (int)(worker->settings.session_ms / 4));
 	const struct properties *user = &worker->settings.kafka;
-	struct property *list = xcalloc(user->count + 2, sizeof *list);
-	list[0] = (struct property){session_name, session};
-	list[1] = (struct property){interval_name, interval};
+	snprintf(worker->session, sizeof worker->session, "%" PRId64, worker->settings.session_ms);
+	snprintf(worker->interval, sizeof worker->interval, "%" PRId64, worker->settings.session_ms / 4);
+	const struct property own[] = {
+		{session_property, worker->session},
+		{interval_property, worker->interval},
+		/* Replies that come while two requests are on their way fill the next one. With five of them, requests are so small that they
+		 * cost twice the CPU, and nothing is gained. */
+		{in_flight_property, in_flight_value},
+	};
+	struct property *list = xcalloc(COUNT_OF(own) + user->count, sizeof *list);
+	memcpy(list, own, sizeof own);
 	for (size_t i = 0; i < user->count; i++)
-		list[i + 2] = user->list[i];
-	worker->consumer_properties = (struct properties){list, user->count + 2};
+		list[COUNT_OF(own) + i] = user->list[i];
+	worker->properties = (struct properties){list, COUNT_OF(own) + user->count};
 }
 
 struct kser_worker *kser_worker_new(int argc, char **argv, int *status)
@@ -178,7 +190,7 @@ struct kser_worker *kser_worker_new(int argc, char **argv, int *status)
 	log_open(program_invocation_short_name, (enum log_level)worker->settings.log_level, (enum log_format)worker->settings.log_format);
 	set_names(worker);
 	find_launcher(worker);
-	set_consumer_properties(worker);
+	set_properties(worker);
 	const char *folder = settings_environment("TMPDIR");
 	worker->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	worker->commands = (struct command_host){.launcher = worker->launcher, .folder = folder ? folder : "/tmp", .stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
@@ -209,7 +221,7 @@ void kser_worker_free(struct kser_worker *worker)
 	queue_free(worker->queue);
 	entrypoints_clear(&worker->entrypoints);
 	buffer_clear(&worker->mistakes);
-	free(worker->consumer_properties.list);
+	free(worker->properties.list);
 	worker_settings_clear(&worker->settings);
 	free(worker);
 }
@@ -364,10 +376,9 @@ static int next_wait_ms(struct kser_worker *worker)
 static enum status serve_until_stop(struct kser_worker *worker, struct error *err)
 {
 	enum status status = E_OK;
-	bool more = false;
 	while (!status && !is_stopping(worker)) {
-		serve(worker, more ? 0 : next_wait_ms(worker));
-		more = intake_take(worker->intake, &status, err);
+		serve(worker, next_wait_ms(worker));
+		status = intake_take(worker->intake, err);
 		intake_keep_up(worker->intake);
 	}
 	return status;
@@ -395,14 +406,14 @@ static enum status wait_for_topic(struct kser_worker *worker, const char *topic,
 
 static enum status open_replies(struct kser_worker *worker, struct error *err)
 {
-	struct replies_setup setup = {.brokers = worker->settings.brokers, .properties = &worker->settings.kafka, .client_id = "kser-worker",
+	struct replies_setup setup = {.brokers = worker->settings.brokers, .properties = &worker->properties, .client_id = "kser-worker",
 		.topic = worker->results_topic, .acknowledged = acknowledged, .refused = refused, .wake = wake, .context = worker};
 	return replies_open(&setup, &worker->replies, err);
 }
 
 static enum status open_intake(struct kser_worker *worker, size_t room, struct error *err)
 {
-	struct intake_setup setup = {.brokers = worker->settings.brokers, .properties = &worker->consumer_properties, .client_id = "kser-worker",
+	struct intake_setup setup = {.brokers = worker->settings.brokers, .properties = &worker->properties, .client_id = "kser-worker",
 		.group = worker->group, .topic = worker->tasks_topic, .wake_fd = worker->wake_fd, .queue = worker->queue, .queue_room = room,
 		.in_hand_max = room + (size_t)worker->settings.slots + UNACKNOWLEDGED_MAX, .unusable = unusable, .serve = serve, .context = worker};
 	return intake_open(&setup, &worker->intake, err);
@@ -451,7 +462,7 @@ static bool drain(struct kser_worker *worker)
 		if (left_ms <= 0 || signals_count() > 1)
 			return false;
 		serve(worker, (int)sooner(left_ms, next_wait_ms(worker)));
-		(void)intake_take(worker->intake, &status, &err);
+		status = intake_take(worker->intake, &err);
 		intake_keep_up(worker->intake);
 	}
 	return intake_in_hand(worker->intake) == 0;
