@@ -76,6 +76,7 @@ bool hand_enter(struct hand *hand, struct kser_task *task, struct partition *par
 		HASH_ADD_KEYPTR(hh, hand->by_key, task->key, task->key_length, task);
 	DL_APPEND2(hand->tasks, task, hand_previous, hand_next);
 	hand->count++;
+	hand->bytes += task->message.text.length;
 	return true;
 }
 
@@ -85,6 +86,7 @@ static void leave(struct hand *hand, struct kser_task *task)
 		HASH_DEL(hand->by_key, task);
 	DL_DELETE2(hand->tasks, task, hand_previous, hand_next);
 	hand->count--;
+	hand->bytes -= task->message.text.length;
 	task_free(task);
 }
 

@@ -43,6 +43,7 @@ struct hand {
 	struct kser_task *by_key;
 	struct kser_task *tasks;
 	size_t count;
+	size_t bytes; /* of their records */
 };
 
 /* A record comes into hand with its task. False: it has joined another task and `task` was freed. */

@@ -24,6 +24,9 @@
  */
 #define PATIENCE_MS 50
 
+/* Bytes of the records in hand, but for one batch more: what waits in this process must not grow with the size of messages. */
+#define IN_HAND_BYTES_MAX (64 * 1024 * 1024)
+
 /* Records handed to the queue at a time. */
 #define BATCH_MAX 256
 
@@ -44,13 +47,14 @@ struct intake {
 	size_t batch_count;
 	size_t batch_room;     /* so many may be taken in this round */
 	bool drained;          /* all that had come was taken */
-	bool reached_full;     /* a partition may be read no further for now */
+	bool reached_full;     /* nothing more may be taken in this round */
 	bool committing;       /* a commit is on its way */
 	int64_t committed_ms;  /* when the last one was sent */
 	size_t finished;       /* records since then */
 	int64_t blocked_ms;    /* since when there is no room; 0 = there is */
 	bool all_paused;
 	bool stopped;
+	bool revoking;         /* waits for what runs before it lets partitions go */
 	bool closing;          /* all that could be committed is; a revocation waits for nobody */
 };
 
@@ -113,6 +117,8 @@ static size_t room(const struct intake *intake)
 {
 	size_t most = queue_room(intake->setup.queue) - intake->batch_count;
 	size_t in_hand = intake->hand.count < intake->setup.in_hand_max ? intake->setup.in_hand_max - intake->hand.count : 0;
+	if (intake->hand.bytes > IN_HAND_BYTES_MAX)
+		return 0;
 	most = in_hand < most ? in_hand : most;
 	return most < BATCH_MAX ? most : BATCH_MAX;
 }
@@ -122,7 +128,7 @@ static bool lacks_room(const struct intake *intake)
 {
 	if (intake->blocked_ms == 0 && room(intake) > 0)
 		return false;
-	return intake->hand.count > intake->setup.in_hand_max / 2 || queue_watch(intake->setup.queue, intake->setup.queue_room / 2);
+	return intake->hand.count > intake->setup.in_hand_max / 2 || intake->hand.bytes > IN_HAND_BYTES_MAX / 2 || queue_watch(intake->setup.queue, intake->setup.queue_room / 2);
 }
 
 /* ---- pausing ---- */
@@ -299,7 +305,11 @@ static void assign(struct intake *intake, const rd_kafka_topic_partition_list_t 
 		else if (!find_partition(intake, number))
 			add_partition(intake, number, false);
 	}
-	rd_kafka_assign(intake->consumer, list);
+	rd_kafka_resp_err_t error = rd_kafka_assign(intake->consumer, list);
+	if (error)
+		log_error("could not take up partitions", "error", rd_kafka_err2str(error));
+	/* One that we had paused and got again may still be. */
+	rd_kafka_resume_partitions(intake->consumer, (rd_kafka_topic_partition_list_t *)(uintptr_t)list);
 	if (intake->all_paused)
 		pause_what_is_full(intake);
 	log_info("partitions assigned", "topic", intake->setup.topic, "count", LOG_INT(list->cnt));
@@ -309,8 +319,10 @@ static void assign(struct intake *intake, const rd_kafka_topic_partition_list_t 
 static void finish_revoked(struct intake *intake, const rd_kafka_topic_partition_list_t *list)
 {
 	int64_t until_ms = clock_monotonic_ms() + REVOKE_WAIT_MS;
+	intake->revoking = true;
 	while (anything_held(intake, list) && clock_monotonic_ms() < until_ms)
 		intake->setup.serve(intake->setup.context, (int)sooner(until_ms - clock_monotonic_ms(), 100));
+	intake->revoking = false;
 	commit_and_wait(intake, clock_monotonic_ms() + REVOKE_WAIT_MS);
 }
 
@@ -372,7 +384,7 @@ static void accept_record(struct intake *intake, struct partition *partition, rd
 	struct slice bytes = {record->payload ? record->payload : "", record->payload ? record->len : 0};
 	struct kser_task *task = task_new(bytes, record, release_record, &status, &err);
 	bool joined = !hand_enter(&intake->hand, task, partition, offset);
-	intake->reached_full |= is_full(partition);
+	intake->reached_full |= is_full(partition) || intake->hand.bytes > IN_HAND_BYTES_MAX;
 	if (joined)
 		return;
 	if (status)
@@ -470,9 +482,10 @@ int64_t intake_next_ms(const struct intake *intake)
 		return 0;
 	if (intake->hand.count == 0 && intake->finished == 0)
 		return INT64_MAX;
-	int64_t next = intake->committed_ms + COMMIT_MS;
-	int64_t least = clock_monotonic_ms() + (intake->committing ? COMMIT_MS : 0);
-	next = next > least ? next : least;
+	/* Acknowledgements wake nobody unless there is no room: they are looked for as often as offsets are committed. */
+	int64_t next = clock_monotonic_ms() + COMMIT_MS;
+	if (intake->finished > 0 && !intake->committing)
+		next = sooner(next, intake->committed_ms + COMMIT_MS);
 	if (intake->blocked_ms && !intake->all_paused)
 		next = sooner(next, intake->blocked_ms + PATIENCE_MS);
 	return next;
@@ -480,7 +493,7 @@ int64_t intake_next_ms(const struct intake *intake)
 
 bool intake_is_waiting(const struct intake *intake)
 {
-	return intake->blocked_ms != 0 || intake->stopped;
+	return intake->blocked_ms != 0 || intake->stopped || intake->revoking;
 }
 
 size_t intake_in_hand(const struct intake *intake)

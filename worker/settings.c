@@ -24,7 +24,7 @@ static const struct setting settings_table[] = {
 		.help = "how long SIGTERM waits for running tasks before it gives them up"},
 	{.name = "group-session", .kind = SETTING_DURATION, .offset = AT(session_ms), .fallback = "6s", .min = 1000, .max = 1800000,
 		.help = "a worker that the brokers have not heard of for so long is gone; they have bounds of their own for it"},
-	{.name = "launcher", .kind = SETTING_TEXT, .offset = AT(launcher), .fallback = "", .help = "path of kser-launch, which runs commands; empty: beside this program, or where it was installed"},
+	{.name = "launcher", .kind = SETTING_TEXT, .offset = AT(launcher), .fallback = "", .help = "path of kser-launch, which runs commands; empty: beside this program, or in ../bin of the library"},
 	{.name = "log-level", .kind = SETTING_CHOICE, .offset = AT(log_level), .fallback = "info", .choices = log_levels, .help = "least level of what is logged"},
 	{.name = "log-format", .kind = SETTING_CHOICE, .offset = AT(log_format), .fallback = "logfmt", .choices = log_formats, .help = "form of a log line"},
 };

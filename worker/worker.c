@@ -1,6 +1,7 @@
 #include "kser/worker.h"
 
 #include <assert.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -49,7 +50,7 @@
 #define LAST_WORDS_MS 1000
 
 /* Replies on their way to the broker, beyond what waits and runs. */
-#define UNACKNOWLEDGED_MAX 4096
+#define UNACKNOWLEDGED_MAX 2048
 
 /* Tasks that wait for a slot: enough to keep slots busy while the next records come. */
 #define WAITING_MIN 256
@@ -142,21 +143,27 @@ static void set_names(struct kser_worker *worker)
 	}
 }
 
-/* kser-launch: as set, beside this program, or where it was installed. */
+/* `folder` with all behind its last slash replaced; false when there is no such program. */
+static bool is_beside(struct kser_worker *worker, const char *folder, const char *name)
+{
+	const char *end = strrchr(folder, '/');
+	if (!end)
+		return false;
+	snprintf(worker->launcher, sizeof worker->launcher, "%.*s/%s", (int)(end - folder), folder, name);
+	return access(worker->launcher, X_OK) == 0;
+}
+
+/* kser-launch: as set, beside this program, or where the library was installed with it. */
 static void find_launcher(struct kser_worker *worker)
 {
-	static const char name[] = "kser-launch";
-	char *path = worker->launcher;
-	ssize_t length = readlink("/proc/self/exe", path, sizeof worker->launcher - 1);
-	path[length > 0 ? length : 0] = '\0';
-	char *end = strrchr(path, '/');
-	size_t room = end ? sizeof worker->launcher - (size_t)(end + 1 - path) : 0;
-	if (room > sizeof name)
-		snprintf(end + 1, room, "%s", name);
+	char program[PATH_MAX];
+	Dl_info library;
+	ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+	program[length > 0 ? length : 0] = '\0';
 	if (worker->settings.launcher[0])
-		snprintf(path, sizeof worker->launcher, "%s", worker->settings.launcher);
-	else if (access(path, X_OK) != 0)
-		snprintf(path, sizeof worker->launcher, "%s/%s", KSER_LAUNCH_FOLDER, name);
+		snprintf(worker->launcher, sizeof worker->launcher, "%s", worker->settings.launcher);
+	else if (!is_beside(worker, program, "kser-launch") && dladdr(&session_property, &library) && library.dli_fname)
+		(void)is_beside(worker, library.dli_fname, "../bin/kser-launch");
 }
 
 /* What the user set comes last and counts. Each client ignores what is of the other kind. */
@@ -336,7 +343,7 @@ static void send_due(struct kser_worker *worker)
 static void serve(void *context, int wait_ms)
 {
 	struct kser_worker *worker = context;
-	bool waiting = intake_is_waiting(worker->intake) || wait_ms == 0;
+	bool waiting = intake_is_waiting(worker->intake);
 	replies_want_wake(worker->replies, waiting);
 	if (waiting)
 		replies_serve(worker->replies);

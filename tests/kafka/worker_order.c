@@ -1,11 +1,14 @@
 /* Order, repeats and room: what is committed when tasks finish in any order, and that each record is run once. */
 
 #include <criterion/criterion.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "common/clock.h"
 #include "common/memory.h"
 #include "tests/kafka/program.h"
 
@@ -124,6 +127,35 @@ static int threads_of(pid_t pid)
 	if (file)
 		fclose(file);
 	return threads;
+}
+
+static int64_t cpu_ms_of(pid_t pid)
+{
+	char path[40];
+	unsigned long user = 0, system = 0;
+	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+	FILE *file = fopen(path, "r");
+	cr_assert_eq(fscanf(file, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system), 2);
+	fclose(file);
+	return (int64_t)(user + system) * 1000 / sysconf(_SC_CLK_TCK);
+}
+
+/* While it waits for a task to end, and for room, it sleeps: a loop that spins would take all of the time. */
+Test(worker_order, waits_quietly)
+{
+	struct cluster cluster;
+	cluster_open(&cluster, 1);
+	cluster_send_task(&cluster, 0, 1, 1, "sleep", "{\"seconds\": 5}", NULL, "");
+	send_many(&cluster, 0, 2500, "sleep", "{\"seconds\": 0}");
+	struct child worker = worker_start(&cluster, NULL);
+	cluster_wait(&cluster, "result", NULL, 2047, 30);
+	int64_t before_ms = cpu_ms_of(worker.pid), from_ms = clock_monotonic_ms();
+	while (cluster_count(&cluster, "result", cluster_uuid(1)) == 0)
+		poll(NULL, 0, 50);
+	int64_t cpu_ms = cpu_ms_of(worker.pid) - before_ms, elapsed_ms = clock_monotonic_ms() - from_ms;
+	cr_expect_lt(cpu_ms, elapsed_ms / 4, "%lld of %lld ms", (long long)cpu_ms, (long long)elapsed_ms);
+	cr_expect_eq(program_end(&worker, SIGTERM), 0);
+	cluster_close(&cluster);
 }
 
 /* Tasks that sleep hold a timer each, not a thread: thousands at once. */
