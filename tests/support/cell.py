@@ -28,7 +28,8 @@ class Ledger:
         """(operation, position, attempt, pid) of each execution, in the order of their starts."""
         if not self.path.exists():
             return []
-        rows = [line.split() for line in self.path.read_text().splitlines()]
+        whole, _, _ = self.path.read_text().rpartition("\n")  # the last line may be half written
+        rows = [line.split() for line in whole.splitlines()]
         return [(operation, int(position), int(attempt), int(pid)) for operation, position, attempt, pid in rows]
 
     def executions(self):
