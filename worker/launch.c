@@ -177,11 +177,13 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: kser-launch WORKER_PID LIMIT_MS PROGRAM [ARGUMENT ...]\n(kser-worker starts it)\n");
 		return 2;
 	}
-	sigset_t signals;
+	/* Ctrl-C in the worker's terminal is for the worker, which may want to wait for the command. */
+	sigset_t all, signals;
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, NULL);
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGCHLD);
 	sigaddset(&signals, SIGTERM);
-	sigprocmask(SIG_BLOCK, &signals, NULL);
 	struct watch watch = {.worker = (pid_t)strtol(argv[1], NULL, 10)};
 	int64_t limit_ms = strtoll(argv[2], NULL, 10);
 	prctl(PR_SET_PDEATHSIG, SIGTERM);

@@ -72,14 +72,12 @@ static int spawn(const struct process_request *request, char **words, struct run
 {
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t attributes;
-	sigset_t none, all;
-	sigemptyset(&none);
+	sigset_t all;
 	sigfillset(&all);
 	posix_spawn_file_actions_init(&files);
 	posix_spawnattr_init(&attributes);
-	posix_spawnattr_setsigmask(&attributes, &none);
 	posix_spawnattr_setsigdefault(&attributes, &all);
-	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
 	for (int stream = 0; stream < STREAMS; stream++) {
 		if (running->theirs[stream] < STREAMS)
 			move_up(&running->theirs[stream]);

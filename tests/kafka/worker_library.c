@@ -2,9 +2,13 @@
 
 #include <criterion/criterion.h>
 #include <criterion/redirect.h>
+#include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "kser/worker.h"
 #include "tests/kafka/program.h"
@@ -59,6 +63,42 @@ Test(worker_library, runs_in_a_thread)
 	cr_expect_eq(*(int *)status, 0);
 	cr_expect_eq(counted, 1);
 	kser_worker_free(worker);
+	cluster_close(&cluster);
+}
+
+/* When it gives up, the commands are gone before it returns, though the process goes on. */
+Test(worker_library, gives_up_commands)
+{
+	struct cluster cluster;
+	cluster_open(&cluster, 1);
+	char config[] = "/tmp/kser-test-library-XXXXXX", flag[80], note[80];
+	int fd = mkstemp(config);
+	snprintf(flag, sizeof flag, "--config=%s", config);
+	snprintf(note, sizeof note, "%s.note", config);
+	dprintf(fd, "[worker]\ndrain_timeout = 100ms\nlauncher = %s/bin/kser-launch\n[entrypoint hold]\ncommand = sh -c 'echo $$ > \"$1\"; exec sleep 300' x %s\n", BUILD_FOLDER, note);
+	close(fd);
+	struct kser_worker *worker = make_worker(cluster.brokers, flag);
+	pthread_t thread;
+	pthread_create(&thread, NULL, run, worker);
+	cluster_send_task(&cluster, 0, 1, 1, "hold", "{}", NULL, "");
+	int pid = 0;
+	for (int tries = 0; tries < 2000 && pid == 0; tries++) {
+		FILE *file = fopen(note, "r");
+		if (!file || fscanf(file, "%d", &pid) != 1)
+			poll(NULL, 0, 10);
+		if (file)
+			fclose(file);
+	}
+	cr_assert_gt(pid, 0);
+	kser_worker_stop(worker);
+	void *status;
+	pthread_join(thread, &status);
+	cr_expect_eq(*(int *)status, 1);
+	cr_expect_neq(kill(pid, 0), 0, "the command still runs");
+	cr_expect_eq(cluster_count(&cluster, "result", NULL), 0);
+	kser_worker_free(worker);
+	unlink(config);
+	unlink(note);
 	cluster_close(&cluster);
 }
 

@@ -340,6 +340,24 @@ Test(command, time_limit_ends_the_whole_group)
 	end(&ran);
 }
 
+/* The whole group hears SIGTERM and has its grace to tidy up, not only the leader. */
+Test(command, time_limit_asks_the_whole_group)
+{
+	struct ran ran = run("sh -c 'sh -c \"trap \\\"echo background; exit\\\" TERM; while :; do sleep 0.05; done\" & trap \"wait; echo leader; exit\" TERM; wait'", "{}", 300);
+	cr_expect_eq(retcode(&ran), 504);
+	cr_expect_str_eq(text_part(&ran, "stdout"), "background\nleader\n");
+	end(&ran);
+}
+
+/* Ctrl-C in a terminal reaches the launcher too, but it is for the worker. */
+Test(command, launcher_ignores_the_terminal)
+{
+	struct ran ran = run("sh -c 'kill -INT $PPID; kill -HUP $PPID; kill -QUIT $PPID; sleep 0.1; echo alive'", "{}", 0);
+	cr_expect_eq(retcode(&ran), 0);
+	cr_expect_str_eq(text_part(&ran, "stdout"), "alive\n");
+	end(&ran);
+}
+
 /* One that ignores SIGTERM is killed after the grace; what it wrote meanwhile is kept. */
 Test(command, time_limit_kills_the_stubborn)
 {

@@ -161,8 +161,39 @@ static void test_active_without_thread(void)
 	queue_free(queue);
 }
 
+static pthread_barrier_t all_have_one;
+
+static void *take_and_meet(void *argument)
+{
+	assert(queue_take(argument));
+	pthread_barrier_wait(&all_have_one);
+	return NULL;
+}
+
+/* Entries put at once wake as many threads as they need: each here waits until all have one. */
+static void test_all_are_woken(void)
+{
+	enum { THREADS = 5 };
+	struct queue *queue = queue_new(THREADS, THREADS, on_low, NULL);
+	pthread_t threads[THREADS];
+	void *all[THREADS];
+	pthread_barrier_init(&all_have_one, NULL, THREADS);
+	for (int i = 0; i < THREADS; i++) {
+		all[i] = &entries[i];
+		pthread_create(&threads[i], NULL, take_and_meet, queue);
+	}
+	while (queue_state(queue).idle < THREADS)
+		poll(NULL, 0, 1);
+	queue_put(queue, all, THREADS);
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	pthread_barrier_destroy(&all_have_one);
+	queue_free(queue);
+}
+
 int main(void)
 {
+	test_all_are_woken();
 	test_remove();
 	test_active_without_thread();
 	test_threads();
