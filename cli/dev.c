@@ -1,8 +1,6 @@
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli/commands.h"
 #include "cli/dev_broker.h"
@@ -13,6 +11,7 @@
 #include "common/clock.h"
 #include "common/memory.h"
 #include "common/settings.h"
+#include "common/sibling.h"
 #include "sql/schema.h"
 
 #define READY_TIMEOUT_MS 60000
@@ -132,21 +131,6 @@ static enum status migrate(struct dev *dev, struct error *err)
 	return status;
 }
 
-/* The path of another program of kser, beside this one. */
-static enum status find_sibling(const char *name, char path[PATH_MAX], struct error *err)
-{
-	ssize_t length = readlink("/proc/self/exe", path, PATH_MAX - 1);
-	if (length <= 0)
-		return fail(err, E_FATAL, "cannot find out where this program is: %s", strerror(errno));
-	path[length] = '\0';
-	char *base = strrchr(path, '/') + 1;
-	size_t room = PATH_MAX - (size_t)(base - path);
-	if (strlen(name) >= room)
-		return fail(err, E_FATAL, "the path of this program is too long");
-	memcpy(base, name, strlen(name) + 1);
-	return access(path, X_OK) == 0 ? E_OK : fail(err, E_INVALID, "%.300s is missing: it belongs beside this program", path);
-}
-
 /* With one option of its own, or none (NULL). */
 static enum status start_program(struct dev *dev, struct child *child, const char *name, char *option, char *value, struct error *err)
 {
@@ -154,7 +138,7 @@ static enum status start_program(struct dev *dev, struct child *child, const cha
 	char *arguments[] = {path, option, value, NULL};
 	child->name = name;
 	place_log(&dev->place, name + strlen("kser-"), child->log);
-	enum status status = find_sibling(name, path, err);
+	enum status status = sibling_find(name, path, err);
 	return status ? status : child_start(child, &(struct child_start){NULL, "KILL", NULL, arguments, settings_of(dev)}, err);
 }
 
