@@ -7,8 +7,7 @@
 #include <unistd.h>
 #include <uuid/uuid.h>
 
-/* As many ids as one statement should carry. */
-#define IDS_MAX 10000
+#include "common/limits.h"
 
 /* An id and its line end, and some blanks. */
 #define ID_INPUT_BYTES_MAX (IDS_MAX * 64)

@@ -46,7 +46,7 @@ static enum status look(struct connection *connection, void *context, struct err
 	return E_OK;
 }
 
-enum exit_code operations_wait(const struct invocation *invocation, struct connection **connection, const char *ids, int64_t timeout_ms)
+static enum exit_code wait_for_end(const struct invocation *invocation, struct connection **connection, const char *ids, int64_t timeout_ms)
 {
 	struct buffer unfinished CLEANUP(buffer_clear) = {0};
 	struct error err = {0};
@@ -64,19 +64,29 @@ enum exit_code operations_wait(const struct invocation *invocation, struct conne
 	}
 }
 
-enum exit_code operations_outcome(struct connection *connection, const char *ids, PGresult **rows)
+static enum exit_code outcome_of(const PGresult *rows)
 {
-	struct error err = {0};
 	enum exit_code code = EXIT_OK;
-	if (session_run(connection, "operations.sql", (const char *[]){ids, NULL, NULL, NULL, NULL}, 5, rows, &err))
-		return complain(&err);
-	int column = PQfnumber(*rows, "status");
-	for (int row = 0; row < PQntuples(*rows); row++) {
-		const char *status = PQgetvalue(*rows, row, column);
+	int column = PQfnumber(rows, "status");
+	for (int row = 0; row < PQntuples(rows); row++) {
+		const char *status = PQgetvalue(rows, row, column);
 		if (strcmp(status, "FAILED") == 0)
 			code = EXIT_FAILED;
 		else if (strcmp(status, "SUCCESS") != 0 && code == EXIT_OK)
 			code = EXIT_TIMED_OUT;
 	}
 	return code;
+}
+
+enum exit_code operations_wait(const struct invocation *invocation, struct connection **connection, const char *ids, int64_t timeout_ms,
+	PGresult **rows)
+{
+	struct error err = {0};
+	enum exit_code code = wait_for_end(invocation, connection, ids, timeout_ms);
+	if (code != EXIT_OK && (code != EXIT_TIMED_OUT || !connection_usable(*connection)))
+		return code;
+	enum status status = session_run(*connection, "operations.sql", (const char *[]){ids, NULL, NULL, NULL, NULL}, 5, rows, &err);
+	if (status == E_RETRY && code == EXIT_TIMED_OUT)
+		return code;
+	return status ? complain(&err) : outcome_of(*rows);
 }

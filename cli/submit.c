@@ -5,9 +5,7 @@
 #include "cli/input.h"
 #include "cli/operations.h"
 #include "common/json.h"
-
-/* One transaction and one parameter of a statement: a list of the most operations allowed, a few kB each. */
-#define SUBMIT_BYTES_MAX (64 * 1024 * 1024)
+#include "common/limits.h"
 
 struct submit_options {
 	const char *name;
@@ -128,10 +126,7 @@ static enum exit_code wait_for(const struct invocation *invocation, struct conne
 		buffer_printf(&ids, "%c%s", row ? ',' : '{', PQgetvalue(submitted, row, 0));
 	buffer_add_text(&ids, PQntuples(submitted) ? "}" : "{}");
 	fflush(stdout);
-	enum exit_code code = operations_wait(invocation, connection, ids.bytes, options->timeout_ms);
-	if (code != EXIT_OK && code != EXIT_TIMED_OUT)
-		return code;
-	code = operations_outcome(*connection, ids.bytes, &rows);
+	enum exit_code code = operations_wait(invocation, connection, ids.bytes, options->timeout_ms, &rows);
 	if (rows)
 		tell_unsuccessful(rows);
 	return code;

@@ -22,10 +22,7 @@ static enum exit_code run_wait(const struct invocation *invocation)
 		return complain(&err);
 	enum exit_code code = session_open(invocation, true, &connection);
 	if (code == EXIT_OK)
-		code = operations_wait(invocation, &connection, ids.bytes, options->timeout_ms);
-	if (code != EXIT_OK && (code != EXIT_TIMED_OUT || !connection_usable(connection)))
-		return code;
-	code = operations_outcome(connection, ids.bytes, &rows);
+		code = operations_wait(invocation, &connection, ids.bytes, options->timeout_ms, &rows);
 	if (!rows)
 		return code;
 	output_begin(&output, invocation->common.format, operation_columns, operation_column_count);

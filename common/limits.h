@@ -18,6 +18,15 @@
 /* One operation is planned and inserted in one transaction. */
 #define OPERATION_TASKS_MAX 10000
 
+/*
+ * A submission by hand: one transaction and one parameter of a statement, with as many tasks as one operation may have, a few kB
+ * each. The database takes no value of 1 GB.
+ */
+#define SUBMIT_BYTES_MAX (64 * 1024 * 1024)
+
+/* Operations named in one command: as many ids as one statement should carry. */
+#define IDS_MAX 10000
+
 /* What a command may say: enough to diagnose, small enough to stay in the row. The rest is cut with a mark. */
 #define OUTPUT_BYTES_MAX (64 * 1024)
 

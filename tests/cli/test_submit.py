@@ -129,3 +129,12 @@ def test_waiting_for_a_failure(kser, database, processes):
 def test_waiting_has_an_end(kser):
     done = kser("submit", "--name", "echo", "--wait", "--timeout", "200ms")
     assert done.returncode == 7 and "is PENDING" in done.stderr and len(done.stdout.split()) == 1
+
+
+# The server goes away while somebody waits and stays away: the time is over all the same, and the operation may still run.
+def test_the_time_is_over_while_the_database_is_away(kser, database, postgres, processes):
+    waiting = processes.start("kser", "--database", database, "submit", "--name", "echo", "--wait", "--timeout", "3s", name="waiting")
+    wait_until(lambda: waiting.text().strip(), 10, "the id")
+    postgres.stop()
+    assert waiting.wait(30) == 7
+    assert "trying again" in waiting.text()
