@@ -141,7 +141,7 @@ enum status child_start(struct child *child, const struct child_start *start, st
 		return status;
 	posix_spawn_file_actions_init(&files);
 	posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-	posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, child->log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+	posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, child->log, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0600);
 	posix_spawn_file_actions_adddup2(&files, STDOUT_FILENO, STDERR_FILENO);
 	if (start->directory)
 		posix_spawn_file_actions_addchdir_np(&files, start->directory);

@@ -40,18 +40,57 @@ static enum status make_own(struct place *place, struct error *err)
 	return E_OK;
 }
 
+/* Users run what stands there: a directory that others could have prepared, or can change, is not used. */
+static enum status check_private(const char *directory, struct error *err)
+{
+	struct stat found;
+	if (lstat(directory, &found) != 0)
+		return fail(err, E_INVALID, "cannot use %.300s: %s", directory, strerror(errno));
+	if (S_ISLNK(found.st_mode))
+		return fail(err, E_INVALID, "%.300s is a symbolic link: name the directory itself", directory);
+	if (!S_ISDIR(found.st_mode))
+		return fail(err, E_INVALID, "%.300s is not a directory", directory);
+	if (found.st_uid != geteuid())
+		return fail(err, E_INVALID, "%.300s belongs to another user", directory);
+	if (found.st_mode & (S_IWGRP | S_IWOTH))
+		return fail(err, E_INVALID, "others can write in %.300s: take that from them (chmod go-w)", directory);
+	return E_OK;
+}
+
+static enum status make_private(const char *directory, bool *made, struct error *err)
+{
+	*made = mkdir(directory, 0700) == 0;
+	if (!*made && errno != EEXIST)
+		return fail(err, E_INVALID, "cannot make %.300s: %s", directory, strerror(errno));
+	return check_private(directory, err);
+}
+
 static enum status find_directory(struct place *place, const char *directory, struct error *err)
 {
+	char name[PATH_MAX];
 	if (!directory) {
 		memcpy(place->directory, place->own, sizeof place->directory);
 		return E_OK;
 	}
-	place->made = mkdir(directory, 0700) == 0;
-	if (!place->made && errno != EEXIST)
-		return fail(err, E_INVALID, "cannot make %.300s: %s", directory, strerror(errno));
-	if (!realpath(directory, place->directory))
-		return fail(err, E_INVALID, "cannot use %.300s: %s", directory, strerror(errno));
-	return E_OK;
+	size_t length = strlen(directory);
+	while (length > 1 && directory[length - 1] == '/')
+		length--; /* with a slash at its end a link counts as what it leads to */
+	if (length >= sizeof name)
+		return fail(err, E_INVALID, "cannot use %.300s: %s", directory, strerror(ENAMETOOLONG));
+	memcpy(name, directory, length);
+	name[length] = '\0';
+	enum status status = make_private(name, &place->made, err);
+	if (!status && !realpath(name, place->directory))
+		status = fail(err, E_INVALID, "cannot use %.300s: %s", name, strerror(errno));
+	return status;
+}
+
+static enum status make_log(const struct place *place, struct error *err)
+{
+	char path[PATH_MAX];
+	bool made;
+	path_in(place->directory, "log", path);
+	return make_private(path, &made, err);
 }
 
 static enum status lock_directory(struct place *place, struct error *err)
@@ -78,18 +117,15 @@ static void remove_in(const char *directory, const char *name)
 }
 
 /* What a stack that was killed may have left. */
-static enum status prepare_directory(const struct place *place, struct error *err)
+static void prepare_directory(const struct place *place)
 {
 	char path[PATH_MAX];
 	remove_in(place->directory, "env");
-	path_in(place->directory, "log", path);
-	if (mkdir(path, 0700) != 0 && errno != EEXIST)
-		return fail(err, E_INVALID, "cannot make %.300s: %s", path, strerror(errno));
+	remove_in(place->directory, "env.new");
 	for (size_t i = 0; i < COUNT_OF(logs); i++) {
 		place_log(place, logs[i], path);
 		unlink(path);
 	}
-	return E_OK;
 }
 
 enum status place_open(struct place *place, const char *directory, struct error *err)
@@ -99,9 +135,11 @@ enum status place_open(struct place *place, const char *directory, struct error 
 	if (!status)
 		status = find_directory(place, directory, err);
 	if (!status)
+		status = make_log(place, err);
+	if (!status)
 		status = lock_directory(place, err);
 	if (!status)
-		status = prepare_directory(place, err);
+		prepare_directory(place);
 	return status;
 }
 
@@ -162,9 +200,10 @@ static void add_export(struct buffer *text, const char *setting)
 	buffer_add_text(text, "'\n");
 }
 
-static bool write_whole(const char *path, const struct buffer *text)
+/* O_EXCL: neither through a link nor with the mode of a file that was there. */
+static bool write_new(const char *path, const struct buffer *text)
 {
-	int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (file < 0)
 		return false;
 	bool written = write(file, text->bytes, text->length) == (ssize_t)text->length;
@@ -179,7 +218,7 @@ enum status place_write_env(const struct place *place, const char *const *settin
 	path_in(place->directory, "env", path);
 	for (size_t i = 0; settings[i]; i++)
 		add_export(&text, settings[i]);
-	if (write_whole(unfinished, &text) && rename(unfinished, path) == 0)
+	if (write_new(unfinished, &text) && rename(unfinished, path) == 0)
 		return E_OK;
 	enum status status = fail(err, E_FATAL, "cannot write %.300s: %s", path, strerror(errno));
 	unlink(unfinished);

@@ -18,7 +18,8 @@ struct place {
 };
 
 /*
- * Makes and locks it. `directory` NULL: none named. E_CONFLICT: another dev stack lives there; E_INVALID: cannot be made.
+ * Makes and locks it. `directory` NULL: none named. E_CONFLICT: another dev stack lives there; E_INVALID: cannot be made, or
+ * it (or log/ in it) is a link, belongs to another user, or others can write in it.
  * place_close is due whatever comes back.
  */
 MUST_USE enum status place_open(struct place *place, const char *directory, struct error *err);

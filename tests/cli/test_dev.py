@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -213,6 +214,65 @@ def test_a_directory_in_use_is_refused(stack, binaries, tmp_path):
     assert "another kser dev lives in" in second.text() and left_behind(second.temporary) == []
     assert one.process.running and one.env.exists() and one.kser("ls").returncode == 0
     assert one.stop() == 0
+
+
+def of_another_user(directory):
+    os.chown(directory, pwd.getpwnam(OTHER_USER).pw_uid, -1)
+
+
+def behind_a_link(directory):
+    directory.rename(directory.with_name("real"))
+    directory.symlink_to("real")
+
+
+def with_logs_behind_a_link(directory):
+    (directory / "real").mkdir()
+    (directory / "log").symlink_to("real")
+
+
+def with_open_logs(directory):
+    (directory / "log").mkdir()
+    (directory / "log").chmod(0o777)
+
+
+# Others source what stands there: nobody else may have had, or get, a hand in it.
+@pytest.mark.parametrize("spoil, reason", [
+    pytest.param(of_another_user, "d belongs to another user", marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")),
+    (lambda directory: directory.chmod(0o770), "others can write in"),
+    (lambda directory: directory.chmod(0o707), "others can write in"),
+    (behind_a_link, "d is a symbolic link"),
+    (with_logs_behind_a_link, "log is a symbolic link"),
+    (with_open_logs, "others can write in"),
+], ids=["owner", "group", "others", "link", "log link", "log others"])
+def test_a_directory_that_others_could_change_is_refused(stack, tmp_path, spoil, reason):
+    directory = tmp_path / "d"
+    directory.mkdir()
+    spoil(directory)
+    before = sorted(tmp_path.rglob("*"))
+    for name in (directory, f"{directory}/"):
+        one = stack("--no-worker", directory=name)
+        assert one.process.wait(30) == 2 and reason in one.text()
+        assert left_behind(one.temporary) == []
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+# What a stack that was killed left, or somebody put there: it is neither written through nor does its mode count.
+def test_files_in_the_way_are_replaced(stack, tmp_path):
+    directory, elsewhere = tmp_path / "d", tmp_path / "elsewhere"
+    (directory / "log").mkdir(parents=True)
+    elsewhere.write_text("mine")
+    for name in ("env.new", "env", "log/worker.log", "log/orchestrator.log", "log/postgres.log"):
+        (directory / name).symlink_to(elsewhere)
+    one = stack(directory=directory)
+    one.ready()
+    assert not one.env.is_symlink() and one.env.stat().st_mode & 0o777 == 0o600
+    assert one.stop() == 0
+    assert elsewhere.read_text() == "mine"
+    (directory / "env.new").write_text("")
+    (directory / "env.new").chmod(0o644)
+    again = stack("--no-worker", directory=directory)
+    again.ready()
+    assert again.env.stat().st_mode & 0o777 == 0o600
 
 
 # Killed at once: it cannot clean up, but nothing of it may go on running, and the next one in that directory works.
