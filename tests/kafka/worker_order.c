@@ -179,3 +179,30 @@ Test(worker_order, many_sleepers)
 	cr_expect_eq(program_end(&worker, SIGTERM), 0);
 	cluster_close(&cluster);
 }
+
+/* As many commands at once as there are slots, also more than the threads of the start: each waits until it sees the others. */
+Test(worker_order, all_slots_at_once)
+{
+	enum { SLOTS = 20 };
+	struct cluster cluster;
+	cluster_open(&cluster, 1);
+	char folder[] = "/tmp/kser-test-order-XXXXXX", config[80], flag[100];
+	cr_assert_not_null(mkdtemp(folder));
+	snprintf(config, sizeof config, "%s.ini", folder);
+	snprintf(flag, sizeof flag, "--config=%s", config);
+	FILE *file = fopen(config, "w");
+	fprintf(file, "[worker]\nslots = %d\n[entrypoint meet]\ncommand = sh -c 'touch \"$1/$$\"; while [ $(ls \"$1\" | wc -l) -lt %d ]; do sleep 0.1; done' x %s\ntimeout = 40s\n",
+		SLOTS, SLOTS, folder);
+	fclose(file);
+	send_many(&cluster, 0, SLOTS, "meet", "{}");
+	struct child worker = worker_start(&cluster, (const char *const[]){flag, NULL});
+	cluster_wait(&cluster, "result", NULL, SLOTS, 60);
+	for (int i = 0; i < SLOTS; i++)
+		cr_expect_eq(integer_member(cluster_wait(&cluster, "result", cluster_uuid(1000 + i), 1, 1), "result.retcode"), 0);
+	cr_expect_eq(program_end(&worker, SIGTERM), 0);
+	char *remove = NULL;
+	cr_assert_gt(asprintf(&remove, "rm -r %s %s", folder, config), 0);
+	cr_expect_eq(system(remove), 0);
+	free(remove);
+	cluster_close(&cluster);
+}
