@@ -232,19 +232,23 @@ static enum status read_dispatch(const struct json_value *values, struct message
 	return E_OK;
 }
 
-static bool names_dispatch(const struct json_value *values)
+/* A submission's metadata.kser says nothing of a dispatch and has keys of its own, which the database checks. */
+static bool is_of_submission(struct json_value kser)
 {
+	struct json_value value;
 	for (size_t i = 0; i < STAMP_REQUIRED; i++)
-		if (!is_absent(values[i]))
-			return true;
-	return false;
+		if (json_find(kser, stamp_fields[i].name.start, &value))
+			return false;
+	return !json_find(kser, stamp_fields[STAMP_KIND].name.start, &value);
 }
 
-/* metadata.kser. A submission's says nothing of a dispatch, nor do reports of a worker as a whole. */
+/* metadata.kser. Reports of a worker as a whole say nothing of a dispatch. */
 static enum status read_stamp(struct json_value kser, struct message *message, struct error *err)
 {
 	if (kser.kind != JSON_OBJECT)
 		return fail(err, E_INVALID, "metadata.kser: must be an object, not %s", with_article(kser.kind));
+	if (is_of_submission(kser))
+		return E_OK;
 	struct json_value values[STAMP_FIELDS];
 	struct stamp *stamp = &message->stamp;
 	enum status status = read_fields(kser, "metadata.kser.", stamp_fields, STAMP_FIELDS, values, err);
@@ -262,8 +266,8 @@ static enum status read_stamp(struct json_value kser, struct message *message, s
 	stamp->inherited = values[STAMP_INHERITED];
 	stamp->tasks = values[STAMP_TASKS];
 	bool of_worker = stamp->kind == MESSAGE_HEARTBEAT || stamp->kind == MESSAGE_DEAD;
-	message->stamped = of_worker || names_dispatch(values) || !is_absent(values[STAMP_KIND]);
-	return message->stamped && !of_worker ? read_dispatch(values, message, err) : E_OK;
+	message->stamped = true;
+	return of_worker ? E_OK : read_dispatch(values, message, err);
 }
 
 static enum status read_message(struct json_value root, struct message *message, struct error *err)

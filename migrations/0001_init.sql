@@ -1,6 +1,15 @@
 -- The tables. Users look at operations, tasks, workers, history and dead_letters with plain SQL;
 -- the rest is the engine's. Functions stand in sql/ and are replaced as a whole at each migrate.
 
+do $$
+begin
+	if current_setting('server_encoding') <> 'UTF8' then
+		raise exception 'kser needs a database with encoding UTF8, this one has %', current_setting('server_encoding');
+	elsif exists (select from pg_namespace n join pg_roles r on r.oid = n.nspowner where n.nspname = 'kser' and r.rolname <> current_user) then
+		raise exception 'the schema kser belongs to somebody else; functions that run with their owner''s rights must not stand in it';
+	end if;
+end
+$$;
 create schema if not exists kser;
 
 create type kser.status as enum ('PENDING', 'RUNNING', 'SUCCESS', 'FAILED');
@@ -130,11 +139,11 @@ create table kser.keys (
 	body_hash bytea not null,
 	until timestamptz                       -- null: while the operation is active
 );
+create index keys_until on kser.keys (until) where until is not null;
 
 create table kser.queues (
 	name text primary key check (name ~ '^[A-Za-z0-9._-]{0,100}$'),
-	window_size integer not null default 2000 check (window_size between 1 and 1000000), -- RUNNING tasks without a claim
-	partitions integer not null default 12 check (partitions between 1 and 1024)
+	window_size integer not null default 2000 check (window_size between 1 and 1000000) -- RUNNING tasks without a claim
 );
 insert into kser.queues (name) values ('');
 

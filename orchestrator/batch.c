@@ -66,14 +66,14 @@ enum status batch_add(struct batch *batch, struct cell *cell, rd_kafka_message_t
 	*reply = (struct reply_record){.origin = origin, .message = *message};
 	if (!message->stamped)
 		return fail(err, E_INVALID, "metadata.kser: is missing, so this answers no task");
+	if (message->result.kind != JSON_OBJECT)
+		return fail(err, E_INVALID, "result: is missing, so this is no answer");
 	enum status status = result_parse(message->result, &reply->result, err);
 	if (!status)
 		status = task_uuid(message, &batch->scratch, reply->uuid, err);
 	if (status)
 		return status;
-	reply->queue = cell_queue(cell, message->stamp.queue);
-	if (reply->queue < 0)
-		return fail(err, E_INVALID, "metadata.kser.queue: is not known, and there are %d already", QUEUES_MAX);
+	reply->queue = cell_known_queue(cell, message->stamp.queue);
 	reply->record = record;
 	batch->count++;
 	return E_OK;

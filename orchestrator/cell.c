@@ -28,6 +28,8 @@ struct cell {
 	atomic_bool stopping;
 	int wake_fd;
 	int stop_fd; /* readable for ever once stopping */
+	atomic_bool failed;
+	atomic_llong stopped_ms;
 	pthread_mutex_t lock; /* of the placements and of adding a queue */
 	struct queue *queues[QUEUES_MAX];
 	atomic_int queue_count;
@@ -80,9 +82,28 @@ static void signal_fd(int fd)
 
 void cell_stop(struct cell *cell)
 {
+	if (!cell_stopping(cell))
+		atomic_store(&cell->stopped_ms, clock_monotonic_ms());
 	atomic_store(&cell->stopping, true);
 	signal_fd(cell->stop_fd);
 	signal_fd(cell->wake_fd);
+}
+
+void cell_fail(struct cell *cell)
+{
+	atomic_store(&cell->failed, true);
+	cell_stop(cell);
+}
+
+bool cell_failed(const struct cell *cell)
+{
+	return atomic_load(&cell->failed);
+}
+
+int cell_drain_left_ms(const struct cell *cell)
+{
+	int64_t left_ms = atomic_load(&cell->stopped_ms) + cell->settings->drain_ms - clock_monotonic_ms();
+	return left_ms > 0 ? (int)left_ms : 0;
 }
 
 bool cell_stopping(const struct cell *cell)
@@ -104,12 +125,13 @@ enum status cell_connect(struct cell *cell, const char *who, struct connection *
 		enum status status = connection_open(cell->settings->database, orchestrator_program.name, CONNECTION_ENGINE, connection, err);
 		if (!status)
 			status = schema_check(*connection, err);
-		if (status != E_RETRY) {
-			if (!status && told)
-				log_info("reached the database again", "thread", who);
-			return status;
-		}
+		if (!status && told)
+			log_info("reached the database again", "thread", who);
+		if (!status)
+			return E_OK;
 		connection_close_pointer(connection);
+		if (status != E_RETRY)
+			return status;
 		if (!told)
 			log_warning("could not reach the database, trying on", "thread", who, "error", err->text);
 		told = true;
@@ -128,7 +150,7 @@ const char *cell_queue_name(struct cell *cell, int queue)
 	return cell->queues[queue]->name;
 }
 
-static int find_queue(struct cell *cell, struct slice name)
+int cell_known_queue(struct cell *cell, struct slice name)
 {
 	int count = atomic_load(&cell->queue_count);
 	for (int i = 0; i < count; i++)
@@ -153,14 +175,16 @@ static int add_queue(struct cell *cell, struct slice name)
 
 int cell_queue(struct cell *cell, struct slice name)
 {
-	int queue = find_queue(cell, name);
+	int queue = cell_known_queue(cell, name);
 	if (queue >= 0)
 		return queue;
 	pthread_mutex_lock(&cell->lock);
-	queue = find_queue(cell, name);
+	queue = cell_known_queue(cell, name);
 	if (queue < 0)
 		queue = add_queue(cell, name);
 	pthread_mutex_unlock(&cell->lock);
+	if (queue < 0)
+		log_error("cannot serve one more queue", "limit", LOG_INT(QUEUES_MAX));
 	return queue;
 }
 
@@ -179,6 +203,10 @@ void cell_set_partitions(struct cell *cell, int queue, int32_t partitions)
 
 void cell_choose(struct cell *cell, int queue, int32_t *targets, int32_t count)
 {
+	if (queue < 0) {
+		memset(targets, 0, (size_t)count * sizeof *targets);
+		return;
+	}
 	pthread_mutex_lock(&cell->lock);
 	placement_choose(&cell->queues[queue]->placement, clock_monotonic_ms(), targets, count);
 	pthread_mutex_unlock(&cell->lock);
@@ -193,6 +221,8 @@ void cell_sent(struct cell *cell, int queue, int32_t partition)
 
 void cell_answered(struct cell *cell, int queue, int32_t partition)
 {
+	if (queue < 0)
+		return;
 	pthread_mutex_lock(&cell->lock);
 	placement_answered(&cell->queues[queue]->placement, partition);
 	pthread_mutex_unlock(&cell->lock);
@@ -200,6 +230,8 @@ void cell_answered(struct cell *cell, int queue, int32_t partition)
 
 void cell_add_free(struct cell *cell, int queue, int places)
 {
+	if (queue < 0)
+		return;
 	atomic_fetch_add(&cell->queues[queue]->free_places, places);
 	signal_fd(cell->wake_fd);
 }

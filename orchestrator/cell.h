@@ -32,6 +32,13 @@ const struct topics *cell_topics(const struct cell *cell);
 void cell_stop(struct cell *cell);
 bool cell_stopping(const struct cell *cell);
 
+/* Stops because a thread cannot go on: the process ends with failure. */
+void cell_fail(struct cell *cell);
+bool cell_failed(const struct cell *cell);
+
+/* What is left of the drain limit, counted from the stop; all that leaving waits for shares it. */
+int cell_drain_left_ms(const struct cell *cell);
+
 /* Waits up to `wait_ms`, or until the cell is stopping; false when it is. For back-off. */
 bool cell_pause(struct cell *cell, int64_t wait_ms);
 
@@ -44,7 +51,9 @@ MUST_USE enum status cell_connect(struct cell *cell, const char *who, struct con
 /*
  * --- Queues, by a small number that never changes. One that is new to this process (another one dispatched its first
  * tasks) is added with partition 0 alone, and the keeper learns how many there are. -1: there are QUEUES_MAX already.
+ * Only names that came from the database are added; what a record claims is only looked up (-1: not known).
  */
+int cell_known_queue(struct cell *cell, struct slice name);
 int cell_queue(struct cell *cell, struct slice name);
 int cell_queue_count(struct cell *cell);
 const char *cell_queue_name(struct cell *cell, int queue);
@@ -53,7 +62,7 @@ const char *cell_queue_name(struct cell *cell, int queue);
 int32_t cell_partitions(struct cell *cell, int queue);
 void cell_set_partitions(struct cell *cell, int queue, int32_t partitions);
 
-/* Placement (orchestrator/placement.h) of one queue, locked. */
+/* The placement of one queue, locked. For -1 the target is partition 0 and nothing is counted. */
 void cell_choose(struct cell *cell, int queue, int32_t *targets, int32_t count);
 void cell_sent(struct cell *cell, int queue, int32_t partition);
 void cell_answered(struct cell *cell, int queue, int32_t partition);

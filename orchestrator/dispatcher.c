@@ -2,8 +2,10 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <utlist.h>
 
+#include "common/limits.h"
 #include "common/log.h"
 #include "common/memory.h"
 
@@ -12,6 +14,8 @@ struct flight {
 	struct refused identity; /* reason empty until it is refused */
 	int64_t epoch;
 	int queue;
+	int32_t partition;
+	struct buffer record; /* only while it waits to be sent again */
 	struct flight *next;
 };
 
@@ -24,6 +28,7 @@ struct epoch_count {
 
 struct dispatcher {
 	struct cell *cell;
+	char client_id[32];
 	rd_kafka_t *producer;
 	rd_kafka_topic_t *topics[QUEUES_MAX];
 	dispatcher_acknowledged *acknowledged;
@@ -32,7 +37,14 @@ struct dispatcher {
 	size_t pending;
 	struct epoch_count *epochs;
 	struct flight *refused;
+	struct flight *again; /* the broker could not take them */
 };
+
+static void flight_free(struct flight *flight)
+{
+	buffer_clear(&flight->record);
+	free_pointer(&flight);
+}
 
 static void count_epoch(struct dispatcher *dispatcher, int64_t epoch, int change)
 {
@@ -84,26 +96,42 @@ static bool produce(struct dispatcher *dispatcher, struct flight *flight, int32_
 	return rd_kafka_produce(topic_of(dispatcher, flight->queue), partition, RD_KAFKA_MSG_F_COPY, (void *)(uintptr_t)bytes, length, NULL, 0, flight) == 0;
 }
 
-/* Errors after which the same record may well be taken. */
-static bool may_heal(rd_kafka_resp_err_t error)
+/* Errors after which this very record will never be taken. All others may heal. */
+static bool is_permanent(rd_kafka_resp_err_t error)
 {
 	switch (error) {
-	case RD_KAFKA_RESP_ERR__MSG_TIMED_OUT:
-	case RD_KAFKA_RESP_ERR__TIMED_OUT:
-	case RD_KAFKA_RESP_ERR__TRANSPORT:
-	case RD_KAFKA_RESP_ERR__QUEUE_FULL:
-	case RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE:
-	case RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION:
-	case RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS:
-	case RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND:
-	case RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT:
-	case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
-	case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
-	case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+	case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+	case RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
+	case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
+	case RD_KAFKA_RESP_ERR_INVALID_RECORD:
+	case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+	case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
+	case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
 		return true;
 	default:
 		return false;
 	}
+}
+
+/* The flight has ended, one way or another. */
+static void land(struct dispatcher *dispatcher, struct flight *flight, rd_kafka_resp_err_t error)
+{
+	count_epoch(dispatcher, flight->epoch, -1);
+	if (is_permanent(error)) {
+		refuse(dispatcher, flight, rd_kafka_err2str(error));
+		return;
+	}
+	/* Dropped on purpose, when leaving: the reply comes again, or the loss is noticed. */
+	if (!error && flight->identity.origin.partition >= 0)
+		dispatcher->acknowledged(dispatcher->context, flight->identity.origin);
+	flight_free(flight);
+}
+
+static void send_later(struct dispatcher *dispatcher, struct flight *flight, const void *bytes, size_t length)
+{
+	buffer_reset(&flight->record);
+	buffer_add(&flight->record, bytes, length);
+	LL_APPEND(dispatcher->again, flight);
 }
 
 static void delivered(rd_kafka_t *producer, const rd_kafka_message_t *record, void *opaque)
@@ -111,29 +139,25 @@ static void delivered(rd_kafka_t *producer, const rd_kafka_message_t *record, vo
 	struct dispatcher *dispatcher = opaque;
 	struct flight *flight = record->_private;
 	(void)producer;
-	if (may_heal(record->err) && !cell_stopping(dispatcher->cell) && produce(dispatcher, flight, record->partition, record->payload, record->len))
-		return;
-	count_epoch(dispatcher, flight->epoch, -1);
-	if (record->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE || record->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT || (record->err && may_heal(record->err))) {
-		free_pointer(&flight); /* dropped on purpose: the reply comes again, or the loss is noticed */
-		return;
-	}
-	if (record->err) {
-		refuse(dispatcher, flight, rd_kafka_err2str(record->err));
-		return;
-	}
-	if (flight->identity.origin.partition >= 0)
-		dispatcher->acknowledged(dispatcher->context, flight->identity.origin);
-	free_pointer(&flight);
+	if (record->err && !is_permanent(record->err) && !cell_stopping(dispatcher->cell))
+		send_later(dispatcher, flight, record->payload, record->len);
+	else
+		land(dispatcher, flight, record->err);
+}
+
+static enum status open_producer(struct dispatcher *dispatcher, struct error *err)
+{
+	const struct settings *settings = cell_settings(dispatcher->cell);
+	return kafka_producer(settings->brokers, &settings->kafka, dispatcher->client_id, delivered, dispatcher, &dispatcher->producer, err);
 }
 
 enum status dispatcher_open(struct cell *cell, const char *client_id, dispatcher_acknowledged *acknowledged, void *context,
 	struct dispatcher **dispatcher, struct error *err)
 {
-	const struct settings *settings = cell_settings(cell);
 	struct dispatcher *made = xcalloc(1, sizeof *made);
 	*made = (struct dispatcher){.cell = cell, .acknowledged = acknowledged, .context = context};
-	enum status status = kafka_producer(settings->brokers, &settings->kafka, client_id, delivered, made, &made->producer, err);
+	snprintf(made->client_id, sizeof made->client_id, "%s", client_id);
+	enum status status = open_producer(made, err);
 	if (status) {
 		free_pointer(&made);
 		return status;
@@ -142,49 +166,115 @@ enum status dispatcher_open(struct cell *cell, const char *client_id, dispatcher
 	return E_OK;
 }
 
+/* Ends the producer; what it had not delivered is reported, so that each flight is with us again. */
+static void close_producer(struct dispatcher *dispatcher, int timeout_ms)
+{
+	rd_kafka_purge(dispatcher->producer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+	for (int i = 0; i < QUEUES_MAX; i++) {
+		if (dispatcher->topics[i])
+			rd_kafka_topic_destroy(dispatcher->topics[i]);
+		dispatcher->topics[i] = NULL;
+	}
+	kafka_producer_close(dispatcher->producer, timeout_ms);
+	dispatcher->producer = NULL;
+}
+
 void dispatcher_close(struct dispatcher *dispatcher, int timeout_ms)
 {
 	struct refused ignored;
 	if (!dispatcher)
 		return;
 	rd_kafka_flush(dispatcher->producer, timeout_ms);
-	rd_kafka_purge(dispatcher->producer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-	rd_kafka_flush(dispatcher->producer, 1000);
+	close_producer(dispatcher, 1000);
 	while (dispatcher_take_refused(dispatcher, &ignored))
 		;
-	for (int i = 0; i < QUEUES_MAX; i++)
-		if (dispatcher->topics[i])
-			rd_kafka_topic_destroy(dispatcher->topics[i]);
-	kafka_producer_close(dispatcher->producer, 1000);
+	for (struct flight *flight; (flight = dispatcher->again);) {
+		LL_DELETE(dispatcher->again, flight);
+		land(dispatcher, flight, RD_KAFKA_RESP_ERR__PURGE_QUEUE);
+	}
 	buffer_clear(&dispatcher->record);
 	free_pointer(&dispatcher);
 }
 
-void dispatcher_send(struct dispatcher *dispatcher, int queue, int32_t partition, const struct dispatch *dispatch, struct origin origin)
+/* An idempotent producer that has met a fatal error takes nothing any more: a new one sends what it had not delivered. */
+static void replace_if_fatal(struct dispatcher *dispatcher)
 {
-	struct flight *flight = xcalloc(1, sizeof *flight);
-	*flight = (struct flight){.epoch = dispatch->stamp.epoch, .queue = queue,
-		.identity = {.origin = origin, .position = dispatch->stamp.position, .attempt = dispatch->stamp.attempt, .generation = dispatch->stamp.generation}};
+	char reason[200];
+	struct error err;
+	if (rd_kafka_fatal_error(dispatcher->producer, reason, sizeof reason) == RD_KAFKA_RESP_ERR_NO_ERROR)
+		return;
+	log_warning("the producer met a fatal error, making a new one", "client", dispatcher->client_id, "error", reason);
+	close_producer(dispatcher, 1000);
+	if (open_producer(dispatcher, &err)) {
+		log_error("cannot make a producer", "error", err.text);
+		abort(); /* the settings were good for the one before */
+	}
+}
+
+static void send_again(struct dispatcher *dispatcher)
+{
+	struct flight *waiting = dispatcher->again, *flight, *next;
+	dispatcher->again = NULL;
+	LL_FOREACH_SAFE(waiting, flight, next) {
+		flight->next = NULL;
+		if (!produce(dispatcher, flight, flight->partition, flight->record.bytes, flight->record.length)) {
+			rd_kafka_resp_err_t error = rd_kafka_last_error();
+			if (is_permanent(error))
+				land(dispatcher, flight, error);
+			else
+				LL_APPEND(dispatcher->again, flight);
+		}
+	}
+}
+
+static void identify(struct flight *flight, const struct dispatch *dispatch, struct origin origin)
+{
+	flight->identity = (struct refused){.origin = origin, .position = dispatch->stamp.position, .attempt = dispatch->stamp.attempt, .generation = dispatch->stamp.generation};
 	uuid_copy(flight->identity.operation, dispatch->stamp.operation);
 	uuid_copy(flight->identity.uuid, dispatch->uuid);
+}
+
+void dispatcher_refuse(struct dispatcher *dispatcher, const struct dispatch *dispatch, struct origin origin, const char *reason)
+{
+	struct flight *flight = xcalloc(1, sizeof *flight);
+	identify(flight, dispatch, origin);
+	refuse(dispatcher, flight, reason);
+}
+
+void dispatcher_send(struct dispatcher *dispatcher, int queue, int32_t partition, const struct dispatch *dispatch, struct origin origin)
+{
 	buffer_reset(&dispatcher->record);
 	message_add_dispatch(&dispatcher->record, dispatch);
+	if (dispatcher->record.length > MESSAGE_BYTES_MAX) {
+		dispatcher_refuse(dispatcher, dispatch, origin, "the message is larger than a record may be");
+		return;
+	}
+	struct flight *flight = xcalloc(1, sizeof *flight);
+	*flight = (struct flight){.epoch = dispatch->stamp.epoch, .queue = queue, .partition = partition};
+	identify(flight, dispatch, origin);
 	count_epoch(dispatcher, flight->epoch, +1);
 	cell_sent(dispatcher->cell, queue, partition);
 	while (!produce(dispatcher, flight, partition, dispatcher->record.bytes, dispatcher->record.length)) {
 		rd_kafka_resp_err_t error = rd_kafka_last_error();
-		if (error != RD_KAFKA_RESP_ERR__QUEUE_FULL || cell_stopping(dispatcher->cell)) {
-			count_epoch(dispatcher, flight->epoch, -1);
-			refuse(dispatcher, flight, rd_kafka_err2str(error));
+		if (is_permanent(error) || cell_stopping(dispatcher->cell)) {
+			land(dispatcher, flight, error);
 			return;
 		}
-		dispatcher_poll(dispatcher, 50);
+		if (error != RD_KAFKA_RESP_ERR__QUEUE_FULL) {
+			send_later(dispatcher, flight, dispatcher->record.bytes, dispatcher->record.length);
+			return;
+		}
+		rd_kafka_poll(dispatcher->producer, 50);
 	}
 }
 
 void dispatcher_poll(struct dispatcher *dispatcher, int timeout_ms)
 {
 	rd_kafka_poll(dispatcher->producer, timeout_ms);
+	if (!dispatcher->again)
+		return;
+	replace_if_fatal(dispatcher);
+	send_again(dispatcher);
 }
 
 size_t dispatcher_pending(const struct dispatcher *dispatcher)
@@ -199,7 +289,7 @@ bool dispatcher_take_refused(struct dispatcher *dispatcher, struct refused *refu
 		return false;
 	LL_DELETE(dispatcher->refused, first);
 	*refused = first->identity;
-	free_pointer(&first);
+	flight_free(first);
 	return true;
 }
 

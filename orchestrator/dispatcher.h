@@ -4,8 +4,8 @@
  * Sends dispatches to the task topics and knows which are not acknowledged yet. It owns a producer and
  * belongs to one thread: reports arrive in dispatcher_poll.
  *
- * A dispatch that the broker refuses for good waits in a list until the owner takes it; what the
- * broker could not take in time is sent again by itself.
+ * A dispatch that the broker refuses for good waits in a list until the owner takes it; any other error may
+ * heal: it is sent again, by a new producer when the old one can take nothing any more.
  */
 
 #include <librdkafka/rdkafka.h>
@@ -46,7 +46,10 @@ void dispatcher_close(struct dispatcher *dispatcher, int timeout_ms);
 /* Hands a dispatch over; never fails: what cannot be sent ends in the list of refused ones. Waits while the queue is full. */
 void dispatcher_send(struct dispatcher *dispatcher, int queue, int32_t partition, const struct dispatch *dispatch, struct origin origin);
 
-/* Serves reports; blocks up to `timeout_ms` (0: not at all). */
+/* Puts a dispatch that cannot be sent at all into the list of refused ones. */
+void dispatcher_refuse(struct dispatcher *dispatcher, const struct dispatch *dispatch, struct origin origin, const char *reason);
+
+/* Serves reports, and sends again what the broker could not take; blocks up to `timeout_ms` (0: not at all). */
 void dispatcher_poll(struct dispatcher *dispatcher, int timeout_ms);
 
 /* How many are not acknowledged, refused or dropped yet. */

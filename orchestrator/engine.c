@@ -10,7 +10,7 @@
 
 void engine_clear(struct engine *engine)
 {
-	dispatcher_close(engine->dispatcher, (int)cell_settings(engine->cell)->drain_ms);
+	dispatcher_close(engine->dispatcher, cell_drain_left_ms(engine->cell));
 	connection_close_pointer(&engine->connection);
 	engine->dispatcher = NULL;
 	cell_set_floor(engine->cell, engine->thread, INT64_MAX);
@@ -33,7 +33,7 @@ static enum status try_once(struct engine *engine, const struct embedded_file *s
 		connection_close_pointer(&engine->connection);
 		enum status status = cell_connect(engine->cell, engine->who, &engine->connection, err);
 		if (status)
-			return status == E_RETRY ? E_RETRY : E_FATAL;
+			return status == E_RETRY ? E_RETRY : E_FATAL; /* another schema, say: tried again until it is mended */
 	}
 	return connection_run(engine->connection, statement, parameters, count, true, CALL_TIMEOUT_MS, result, err);
 }
@@ -44,7 +44,7 @@ enum status engine_run(struct engine *engine, const struct embedded_file *statem
 	for (int64_t wait_ms = 20;; wait_ms = wait_ms < 500 ? wait_ms * 2 : 1000) {
 		err->sqlstate[0] = '\0';
 		enum status status = try_once(engine, statement, parameters, count, result, err);
-		if (status == E_OK || status == E_INVALID || (once && status == E_RETRY && is_lock(err)))
+		if (status == E_OK || status == E_INVALID || status == E_CONFLICT || (once && status == E_RETRY && is_lock(err)))
 			return status;
 		if (cell_stopping(engine->cell))
 			return E_RETRY;
@@ -85,11 +85,15 @@ void engine_dispatch(struct engine *engine, const PGresult *rows, int row, int c
 	stamp->deadline_ms = row_int8(rows, row, column + 10);
 	stamp->limit_ms = row_int8(rows, row, column + 11);
 	stamp->flags = (uint32_t)row_int4(rows, row, column + 12);
+	if (queue < 0) {
+		dispatcher_refuse(engine->dispatcher, &dispatch, origin, "there are more queues than one orchestrator serves");
+		return;
+	}
 	stamp->queue = slice_of(cell_queue_name(engine->cell, queue));
 	dispatcher_send(engine->dispatcher, queue, partition, &dispatch, origin);
 }
 
-static enum status undeliverable(struct engine *engine, const struct refused *refused)
+enum status engine_end_task(struct engine *engine, const struct refused *refused)
 {
 	char position[8], attempt[8], generation[8];
 	PGresult *result CLEANUP(result_clear) = NULL;
@@ -104,8 +108,8 @@ void engine_settle_refused(struct engine *engine, dispatcher_acknowledged *finis
 	for (struct refused refused; dispatcher_take_refused(engine->dispatcher, &refused);) {
 		char operation[UUID_STR_LEN];
 		uuid_unparse_lower(refused.operation, operation);
-		log_error("the broker refuses a task", "operation", operation, "position", LOG_INT(refused.position), "error", refused.reason);
-		if (undeliverable(engine, &refused))
+		log_error("a task cannot be delivered", "operation", operation, "position", LOG_INT(refused.position), "error", refused.reason);
+		if (engine_end_task(engine, &refused) == E_RETRY)
 			return; /* stopping: the reply comes again */
 		if (refused.origin.partition >= 0)
 			finished(context, refused.origin);

@@ -24,7 +24,7 @@ const struct embedded_file *engine_statement(const char *name);
 
 /*
  * Runs a statement until the database has answered: reconnects, and repeats what may heal. E_RETRY only
- * when the cell is stopping, or at once for a lock that could not be had when `once` is set. E_INVALID: what was
+ * when the cell is stopping, or at once for a lock that could not be had when `once` is set. E_INVALID, E_CONFLICT: what was
  * given is refused. Anything else is logged and tried again after a second: it heals when somebody mends it.
  */
 MUST_USE enum status engine_run(struct engine *engine, const struct embedded_file *statement, const struct parameter *parameters, int count,
@@ -33,6 +33,9 @@ MUST_USE enum status engine_run(struct engine *engine, const struct embedded_fil
 /* Before a call that may decide dispatches, and after its dispatches were handed over: sets the thread's floor. */
 void engine_begin_call(struct engine *engine);
 void engine_end_call(struct engine *engine);
+
+/* Ends a task that cannot go on, if it is still at that attempt: FAILED, and its operation with it. E_RETRY: stopping. */
+MUST_USE enum status engine_end_task(struct engine *engine, const struct refused *refused);
 
 /* Sends the dispatch of a row whose columns uuid … flags begin at `column`; `result` is what the message carries on. */
 void engine_dispatch(struct engine *engine, const PGresult *rows, int row, int column, int queue, struct slice result, struct origin origin);

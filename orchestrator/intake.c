@@ -157,7 +157,7 @@ static void join_anew(struct intake *intake)
 	intake->consumer = NULL;
 	if (join(intake, &err)) {
 		log_error("cannot join the group", "error", err.text);
-		cell_stop(intake->cell);
+		cell_fail(intake->cell);
 	}
 }
 
@@ -201,9 +201,9 @@ rd_kafka_message_t *intake_next(struct intake *intake, int timeout_ms)
 	return record;
 }
 
-bool intake_is_submission(const struct intake *intake, const rd_kafka_message_t *record)
+bool origin_is_submission(struct origin origin)
 {
-	return intake_origin(intake, record).partition >= SUBMISSIONS_FROM;
+	return origin.partition >= SUBMISSIONS_FROM;
 }
 
 struct origin intake_origin(const struct intake *intake, const rd_kafka_message_t *record)

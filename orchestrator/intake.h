@@ -29,8 +29,8 @@ void intake_close(struct intake *intake, int timeout_ms); /* commits what is fin
 /* The next record, or NULL when none comes within `timeout_ms`. The caller destroys it. */
 rd_kafka_message_t *intake_next(struct intake *intake, int timeout_ms);
 
-/* Whether a record is a submission (of the topic of operations) and not a reply. */
-bool intake_is_submission(const struct intake *intake, const rd_kafka_message_t *record);
+/* Whether a record with that origin is a submission (of the topic of operations) and not a reply. */
+bool origin_is_submission(struct origin origin);
 
 /* Names a record for finishing it later, after the record itself is destroyed. Only of replies and submissions just received. */
 struct origin intake_origin(const struct intake *intake, const rd_kafka_message_t *record);

@@ -17,6 +17,9 @@
 #define AWAKE_FOR_MS 100  /* how long without any until it sleeps */
 #define COUNT_MS 1000     /* between two counts of the windows; also the safety net: a wake-up can be missed */
 #define TOPICS_TIMEOUT_MS 5000 /* at start */
+#define SWEEP_MS 10000         /* between two looks for what has expired, and how much at a time */
+#define SWEEP_ROWS 1000
+#define LEARN_MS 30000         /* between two looks at the number of partitions */
 #define NEW_TOPIC_TIMEOUT_MS 1000 /* later: the sign of life must not wait for it */
 
 struct keeper {
@@ -29,6 +32,8 @@ struct keeper {
 	int64_t beat_ms;  /* when the last one was sent */
 	int64_t look_ms;  /* when due tasks were looked for last */
 	int64_t count_ms; /* when the windows were counted last */
+	int64_t learned_ms; /* when the numbers of partitions were asked for last */
+	int64_t swept_ms;   /* when what has expired was deleted last */
 	int64_t busy_ms;  /* when something was admitted or told last */
 	int free[QUEUES_MAX];     /* places in the windows: as counted, less what was admitted, more what ended here */
 	bool empty[QUEUES_MAX];   /* the last look found less than there was room for */
@@ -67,6 +72,15 @@ static enum status make_task_topic(struct keeper *keeper, int queue, int timeout
 	return status;
 }
 
+static enum status check_partitions(struct keeper *keeper, const char *topic, struct error *err)
+{
+	int partitions = 0;
+	enum status status = kafka_partitions(dispatcher_producer(keeper->engine.dispatcher), topic, TOPICS_TIMEOUT_MS, &partitions, err);
+	if (!status && partitions > PARTITIONS_MAX)
+		status = fail(err, E_FATAL, "topic %s has %d partitions, the limit is %d", topic, partitions, PARTITIONS_MAX);
+	return status;
+}
+
 static enum status make_common_topics(struct keeper *keeper, struct error *err)
 {
 	const struct topics *topics = cell_topics(keeper->engine.cell);
@@ -76,7 +90,10 @@ static enum status make_common_topics(struct keeper *keeper, struct error *err)
 		{topics_named(topics, "operations", operations), 1},
 		{topics_named(topics, "control", control), 1},
 	};
-	return kafka_create_topics(dispatcher_producer(keeper->engine.dispatcher), wanted, COUNT_OF(wanted), TOPICS_TIMEOUT_MS, err);
+	enum status status = kafka_create_topics(dispatcher_producer(keeper->engine.dispatcher), wanted, COUNT_OF(wanted), TOPICS_TIMEOUT_MS, err);
+	for (size_t i = 0; i < COUNT_OF(wanted) && !status; i++)
+		status = check_partitions(keeper, wanted[i].name, err);
+	return status;
 }
 
 /* At start: waits for the broker as long as it takes. */
@@ -153,11 +170,17 @@ static int admit(struct keeper *keeper, int queue, int places)
 	return PQntuples(rows);
 }
 
+/* What is admitted without a fresh sign of life could not be dispatched. */
+static bool beat_is_due(const struct keeper *keeper)
+{
+	return clock_monotonic_ms() - keeper->beat_ms >= cell_settings(keeper->engine.cell)->beat_ms;
+}
+
 /* Fills one queue's window as far as tasks are due. */
 static void fill(struct keeper *keeper, int queue)
 {
 	keeper->empty[queue] = false;
-	while (keeper->free[queue] > 0 && !keeper->empty[queue] && !cell_stopping(keeper->engine.cell)) {
+	while (keeper->free[queue] > 0 && !keeper->empty[queue] && !beat_is_due(keeper) && !cell_stopping(keeper->engine.cell)) {
 		int places = keeper->free[queue] < BATCH_REPLIES_MAX ? keeper->free[queue] : BATCH_REPLIES_MAX;
 		int admitted = admit(keeper, queue, places);
 		keeper->free[queue] -= admitted;
@@ -181,12 +204,12 @@ static void fill_all(struct keeper *keeper, bool look)
 	}
 }
 
-/* The number of a queue; -1 when it has to wait for its topic. */
-static int serve_queue(struct keeper *keeper, struct slice name)
+/* The number of a queue; -1 when it has to wait for its topic. `learn`: ask for its partitions, they may have become more. */
+static int serve_queue(struct keeper *keeper, struct slice name, bool learn)
 {
 	struct error err;
 	int queue = cell_queue(keeper->engine.cell, name);
-	if (queue >= 0 && cell_partitions(keeper->engine.cell, queue) == 0 && make_task_topic(keeper, queue, NEW_TOPIC_TIMEOUT_MS, &err)) {
+	if (queue >= 0 && (learn || cell_partitions(keeper->engine.cell, queue) == 0) && make_task_topic(keeper, queue, NEW_TOPIC_TIMEOUT_MS, &err)) {
 		log_warning("could not prepare the topic of a queue, trying on", "queue", cell_queue_name(keeper->engine.cell, queue), "error", err.text);
 		return -1;
 	}
@@ -199,15 +222,32 @@ static void count_windows(struct keeper *keeper)
 	struct error err;
 	PGresult *rows CLEANUP(result_clear) = NULL;
 	keeper->count_ms = clock_monotonic_ms();
+	bool learn = keeper->count_ms - keeper->learned_ms >= LEARN_MS;
+	if (learn)
+		keeper->learned_ms = keeper->count_ms;
 	if (engine_run(&keeper->engine, engine_statement("window_free.sql"), NULL, 0, true, &rows, &err))
 		return;
 	for (int row = 0; row < PQntuples(rows); row++) {
-		int queue = serve_queue(keeper, row_text(rows, row, 0));
+		int queue = serve_queue(keeper, row_text(rows, row, 0), learn);
 		if (queue < 0 || !keeper->role)
 			continue;
 		cell_take_free(keeper->engine.cell, queue);
 		keeper->free[queue] = row_int4(rows, row, 1);
 	}
+}
+
+/* --- Housekeeping */
+
+static void sweep(struct keeper *keeper)
+{
+	struct error err;
+	char room[8];
+	PGresult *row CLEANUP(result_clear) = NULL;
+	keeper->swept_ms = clock_monotonic_ms();
+	if (engine_run(&keeper->engine, engine_statement("sweep.sql"), (struct parameter[]){parameter_int4(room, SWEEP_ROWS)}, 1, true, &row, &err))
+		return;
+	if (row_int4(row, 0, 0) == SWEEP_ROWS)
+		keeper->swept_ms = 0; /* there is more */
 }
 
 /* --- Life */
@@ -235,10 +275,23 @@ enum status keeper_open(struct cell *cell, struct keeper **keeper, struct error 
 	return E_OK;
 }
 
+/* Signs off only when nothing of this process is on its way any more. */
+static void leave(struct keeper *keeper)
+{
+	struct error err;
+	PGresult *row CLEANUP(result_clear) = NULL;
+	dispatcher_close(TAKE(keeper->engine.dispatcher), cell_drain_left_ms(keeper->engine.cell));
+	if (!keeper->joined || !connection_usable(keeper->engine.connection))
+		return;
+	if (connection_run(keeper->engine.connection, engine_statement("leave.sql"), (struct parameter[]){parameter_uuid(keeper->instance)}, 1, true, 2000, &row, &err))
+		log_warning("could not sign off", "error", err.text);
+}
+
 void keeper_free(struct keeper *keeper)
 {
 	if (!keeper)
 		return;
+	leave(keeper);
 	engine_clear(&keeper->engine);
 	array_clear(&keeper->targets);
 	free_pointer(&keeper);
@@ -261,16 +314,17 @@ static bool wait_for_work(struct keeper *keeper)
 }
 
 /* Connects anew where the connection was lost, and listens: what was told meanwhile is found by the look. */
-static enum status listen_anew(struct keeper *keeper, const void **listening_on, struct error *err)
+static enum status listen_anew(struct keeper *keeper, int *listening, struct error *err)
 {
 	enum status status = E_OK;
 	if (!connection_usable(keeper->engine.connection)) {
 		connection_close_pointer(&keeper->engine.connection);
 		status = cell_connect(keeper->engine.cell, "keeper", &keeper->engine.connection, err);
 	}
-	if (!status && *listening_on != keeper->engine.connection)
+	int backend = connection_backend(keeper->engine.connection);
+	if (!status && *listening != backend)
 		status = connection_listen(keeper->engine.connection, "kser_ready", err);
-	*listening_on = status ? NULL : keeper->engine.connection;
+	*listening = status ? 0 : backend;
 	return status;
 }
 
@@ -290,37 +344,27 @@ static void turn(struct keeper *keeper)
 		count_windows(keeper);
 	/* Whoever read `sleeping` before it was set did not tell: hence a look when falling asleep. */
 	fill_all(keeper, told || count || falls_asleep || (!sleepy && now_ms - keeper->look_ms >= AWAKE_LOOK_MS));
+	if (keeper->role && now_ms - keeper->swept_ms >= SWEEP_MS)
+		sweep(keeper);
 	dispatcher_poll(keeper->engine.dispatcher, 0);
 	engine_settle_refused(&keeper->engine, nothing, NULL);
 	engine_end_call(&keeper->engine);
 }
 
-static void leave(struct keeper *keeper)
-{
-	struct error err;
-	PGresult *row CLEANUP(result_clear) = NULL;
-	if (!connection_usable(keeper->engine.connection))
-		return;
-	if (connection_run(keeper->engine.connection, engine_statement("leave.sql"), (struct parameter[]){parameter_uuid(keeper->instance)}, 1, true, 2000, &row, &err))
-		log_warning("could not sign off", "error", err.text);
-}
-
 void *keeper_run(void *argument)
 {
 	struct keeper *keeper = argument;
-	const void *listening_on = NULL;
+	int listening = 0; /* the server's process that tells us */
 	struct error err;
 	while (!cell_stopping(keeper->engine.cell)) {
-		if (listen_anew(keeper, &listening_on, &err)) {
+		if (listen_anew(keeper, &listening, &err)) {
 			if (err.status != E_RETRY) {
 				log_error("cannot go on", "error", err.text);
-				cell_stop(keeper->engine.cell);
+				cell_fail(keeper->engine.cell);
 			}
 			continue;
 		}
 		turn(keeper);
 	}
-	dispatcher_poll(keeper->engine.dispatcher, 0);
-	leave(keeper);
 	return NULL;
 }

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
+#include <utlist.h>
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -13,11 +14,21 @@
 #include "orchestrator/records.h"
 #include "orchestrator/rows.h"
 
+#define LEAVE_MS 1000 /* the group is always told good-bye, also when the drain limit is used up */
 #define IDLE_POLL_MS 200
 #define BUSY_WAIT_MS 100
+#define WAITING_MAX 1000 /* submissions set aside: beyond this the topic waits */
 
 /* Columns of the apply statement. */
 enum { INPUT, VERDICT, FREED, ENDED_PARTITION, DISPATCH, QUEUE = DISPATCH + 13 };
+
+/* A submission whose key or queue somebody holds in an open transaction. */
+struct waiting {
+	rd_kafka_message_t *record;
+	struct origin origin;
+	int64_t retry_ms;
+	struct waiting *next;
+};
 
 struct lane {
 	struct engine engine;
@@ -26,6 +37,8 @@ struct lane {
 	struct reply_record *busy; /* their task was locked: tried again, in the careful way */
 	size_t busy_count;
 	bool careful; /* the batch has such ones */
+	struct waiting *waiting;
+	size_t waiting_count;
 	char name[24];
 };
 
@@ -33,6 +46,16 @@ static void acknowledged(void *context, struct origin origin)
 {
 	struct lane *lane = context;
 	intake_finish(lane->intake, origin);
+}
+
+static void drop_waiting(struct lane *lane)
+{
+	for (struct waiting *waiting; (waiting = lane->waiting);) {
+		LL_DELETE(lane->waiting, waiting);
+		rd_kafka_message_destroy(waiting->record);
+		free_pointer(&waiting);
+	}
+	lane->waiting_count = 0;
 }
 
 static void drop_busy(struct lane *lane)
@@ -48,6 +71,7 @@ static void revoked(void *context, int64_t deadline_ms)
 	struct lane *lane = context;
 	batch_reset(lane->batch);
 	drop_busy(lane);
+	drop_waiting(lane);
 	while (dispatcher_pending(lane->engine.dispatcher) > 0 && clock_monotonic_ms() < deadline_ms)
 		dispatcher_poll(lane->engine.dispatcher, 10);
 }
@@ -74,31 +98,43 @@ void lane_free(struct lane *lane)
 {
 	if (!lane)
 		return;
-	intake_close(lane->intake, (int)cell_settings(lane->engine.cell)->drain_ms);
+	intake_close(lane->intake, cell_drain_left_ms(lane->engine.cell) + LEAVE_MS);
 	engine_clear(&lane->engine);
 	drop_busy(lane);
+	drop_waiting(lane);
 	free_pointer(&lane->busy);
 	batch_free(lane->batch);
 	free_pointer(&lane);
 }
 
+static void set_aside(struct lane *lane, rd_kafka_message_t *record, struct origin origin)
+{
+	struct waiting *waiting = xcalloc(1, sizeof *waiting);
+	*waiting = (struct waiting){.record = record, .origin = origin, .retry_ms = clock_monotonic_ms() + BUSY_WAIT_MS};
+	LL_APPEND(lane->waiting, waiting);
+	lane->waiting_count++;
+}
+
 /* One record: a reply goes into the batch, all else is done at once. Takes the record over. */
-static void take(struct lane *lane, rd_kafka_message_t *record)
+static void take(struct lane *lane, rd_kafka_message_t *record, struct origin origin)
 {
 	struct error err = {0};
 	struct message message;
-	struct origin origin = intake_origin(lane->intake, record);
 	enum status status = message_parse((struct slice){record->payload, record->len}, &message, &err);
-	if (!status && intake_is_submission(lane->intake, record))
+	if (!status && origin_is_submission(origin)) {
 		status = records_submit(&lane->engine, record, &message, &err);
-	else if (!status && message.stamped && message.stamp.kind != MESSAGE_RESULT)
+		if (status == E_RETRY && !cell_stopping(lane->engine.cell)) {
+			set_aside(lane, record, origin);
+			return;
+		}
+	} else if (!status && message.stamped && message.stamp.kind != MESSAGE_RESULT)
 		status = records_note(&lane->engine, record, &message, &err);
 	else if (!status) {
 		status = batch_add(lane->batch, lane->engine.cell, record, &message, origin, &err);
 		if (!status)
 			return;
 	}
-	if (status == E_INVALID)
+	if (status == E_INVALID || status == E_CONFLICT)
 		status = records_bury(&lane->engine, record, err.text);
 	if (!status)
 		intake_finish(lane->intake, origin);
@@ -120,17 +156,43 @@ static void take_busy(struct lane *lane)
 	lane->busy_count = kept;
 }
 
+/* Tries the submissions again whose time has come. */
+static void take_waiting(struct lane *lane)
+{
+	struct waiting *all = lane->waiting, *waiting, *next;
+	lane->waiting = NULL;
+	lane->waiting_count = 0;
+	LL_FOREACH_SAFE(all, waiting, next) {
+		if (waiting->retry_ms > clock_monotonic_ms()) {
+			waiting->next = NULL;
+			LL_APPEND(lane->waiting, waiting);
+			lane->waiting_count++;
+			continue;
+		}
+		take(lane, waiting->record, waiting->origin);
+		free_pointer(&waiting);
+	}
+}
+
+static bool has_room(const struct lane *lane)
+{
+	return lane->batch->count < (size_t)cell_settings(lane->engine.cell)->batch && lane->batch->count + lane->busy_count < BATCH_REPLIES_MAX
+		&& lane->waiting_count < WAITING_MAX;
+}
+
 /* Whatever has arrived is the batch: one wait for the first record, none for more. */
 static void collect(struct lane *lane)
 {
-	size_t room = (size_t)cell_settings(lane->engine.cell)->batch;
 	take_busy(lane);
-	int wait_ms = lane->batch->count ? 0 : lane->busy_count ? BUSY_WAIT_MS / 2 : IDLE_POLL_MS;
-	while (lane->batch->count + lane->busy_count < room) {
+	take_waiting(lane);
+	int wait_ms = lane->batch->count ? 0 : lane->busy_count || lane->waiting ? BUSY_WAIT_MS / 2 : IDLE_POLL_MS;
+	if (!has_room(lane) && lane->batch->count == 0)
+		cell_pause(lane->engine.cell, wait_ms);
+	while (has_room(lane)) {
 		rd_kafka_message_t *record = intake_next(lane->intake, wait_ms);
 		if (!record)
 			return;
-		take(lane, record);
+		take(lane, record, intake_origin(lane->intake, record));
 		wait_ms = 0;
 	}
 }
@@ -168,7 +230,7 @@ static void add_free_places(struct lane *lane, const PGresult *rows)
 	for (int row = 0; row < PQntuples(rows); row++) {
 		if (row_null(rows, row, FREED))
 			continue;
-		int freed = cell_queue(lane->engine.cell, row_text(rows, row, FREED));
+		int freed = cell_known_queue(lane->engine.cell, row_text(rows, row, FREED));
 		if (freed != queue && places > 0)
 			cell_add_free(lane->engine.cell, queue, places);
 		places = freed == queue ? places + 1 : 1;
@@ -207,6 +269,23 @@ static enum status apply(struct lane *lane, struct error *err)
 	return E_OK;
 }
 
+/* A reply that the database refuses for what is in it: a dead letter, and its task cannot be answered by another one. */
+static void bury_reply(struct lane *lane, const struct reply_record *reply, const char *reason)
+{
+	struct refused refused = {.origin = reply->origin, .position = reply->message.stamp.position, .attempt = reply->message.stamp.attempt,
+		.generation = reply->message.stamp.generation};
+	uuid_copy(refused.operation, reply->message.stamp.operation);
+	uuid_copy(refused.uuid, reply->uuid);
+	snprintf(refused.reason, sizeof refused.reason, "the reply cannot be used: %.150s", reason);
+	if (records_bury(&lane->engine, reply->record, reason) == E_OK && engine_end_task(&lane->engine, &refused) != E_RETRY)
+		intake_finish(lane->intake, reply->origin);
+}
+
+static bool is_refusal(enum status status)
+{
+	return status == E_INVALID || status == E_CONFLICT;
+}
+
 /* The database refuses the whole batch for something in one of its replies: each alone, and the culprit is buried. */
 static void apply_one_by_one(struct lane *lane)
 {
@@ -217,8 +296,8 @@ static void apply_one_by_one(struct lane *lane)
 		struct error err = {0};
 		lane->batch->replies[0] = replies[i];
 		lane->batch->count = 1;
-		if (apply(lane, &err) == E_INVALID && records_bury(&lane->engine, replies[i].record, err.text) == E_OK)
-			intake_finish(lane->intake, replies[i].origin);
+		if (is_refusal(apply(lane, &err)))
+			bury_reply(lane, &replies[i], err.text);
 		batch_reset(lane->batch);
 	}
 	free_pointer(&replies);
@@ -229,7 +308,7 @@ static void apply_batch(struct lane *lane)
 	struct error err = {0};
 	if (lane->batch->count == 0)
 		return;
-	if (apply(lane, &err) == E_INVALID)
+	if (is_refusal(apply(lane, &err)))
 		apply_one_by_one(lane);
 	batch_reset(lane->batch);
 	engine_end_call(&lane->engine);
@@ -246,7 +325,7 @@ void *lane_run(void *argument)
 		engine_end_call(&lane->engine);
 		intake_commit(lane->intake, false);
 	}
-	revoked(lane, clock_monotonic_ms() + cell_settings(lane->engine.cell)->drain_ms);
+	revoked(lane, clock_monotonic_ms() + cell_drain_left_ms(lane->engine.cell));
 	intake_commit(lane->intake, true);
 	return NULL;
 }

@@ -56,6 +56,15 @@ static enum status check(const struct settings *settings, struct error *err)
 	return status;
 }
 
+/* Without its threads this process can do nothing. */
+static void start(pthread_t *thread, void *(*function)(void *), void *argument)
+{
+	if (pthread_create(thread, NULL, function, argument) != 0) {
+		log_error("cannot start a thread");
+		abort();
+	}
+}
+
 /* Opens the lanes and runs all threads until the cell stops. */
 static enum status run_lanes(struct cell *cell, struct keeper *keeper, struct error *err)
 {
@@ -66,9 +75,9 @@ static enum status run_lanes(struct cell *cell, struct keeper *keeper, struct er
 	for (int i = 0; i < count && !status; i++)
 		status = lane_open(cell, i, &lanes[i], err);
 	if (!status) {
-		pthread_create(&keeper_thread, NULL, keeper_run, keeper);
+		start(&keeper_thread, keeper_run, keeper);
 		for (; started < count; started++)
-			pthread_create(&threads[started], NULL, lane_run, lanes[started]);
+			start(&threads[started], lane_run, lanes[started]);
 		log_info("ready", "lanes", LOG_INT(count), "prefix", cell_settings(cell)->topic_prefix);
 		for (int i = 0; i < started; i++)
 			pthread_join(threads[i], NULL);
@@ -87,6 +96,8 @@ static int run(struct cell *cell)
 	if (!status)
 		status = run_lanes(cell, keeper, &err);
 	keeper_free(keeper);
+	if (cell_failed(cell))
+		return EXIT_FAILURE;
 	if (status == E_OK || cell_stopping(cell))
 		return EXIT_SUCCESS;
 	log_error("cannot run", "error", err.text);
@@ -114,7 +125,7 @@ int main(int argc, char **argv)
 	block_signals();
 	struct cell *cell = cell_new(&settings);
 	pthread_t signals;
-	pthread_create(&signals, NULL, wait_for_signals, cell);
+	start(&signals, wait_for_signals, cell);
 	int code = run(cell);
 	pthread_kill(signals, SIGUSR1);
 	pthread_join(signals, NULL);

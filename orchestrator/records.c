@@ -95,7 +95,7 @@ enum status records_submit(struct engine *engine, const rd_kafka_message_t *reco
 	struct buffer text CLEANUP(buffer_clear) = {0};
 	PGresult *result CLEANUP(result_clear) = NULL;
 	add_submission(&text, record, message);
-	return engine_run(engine, engine_statement("submit_record.sql"), (struct parameter[]){parameter_text(text.bytes)}, 1, false, &result, err);
+	return engine_run(engine, engine_statement("submit_record.sql"), (struct parameter[]){parameter_text(text.bytes)}, 1, true, &result, err);
 }
 
 static enum status note_heartbeat(struct engine *engine, const struct message *message, struct error *err)
@@ -142,7 +142,8 @@ static enum status note_dead(struct engine *engine, const struct message *messag
 		return fail(err, E_INVALID, "metadata.kser.bytes: is not base64");
 	bytes.length = length;
 	buffer_add_slice(&worker, message->stamp.worker);
-	return bury(engine, text_of(ours, "topic", &topic), (int32_t)number_of(ours, "partition"), number_of(ours, "offset"), text_of(ours, "reason", &reason),
+	int64_t partition = number_of(ours, "partition");
+	return bury(engine, text_of(ours, "topic", &topic), partition > INT32_MAX ? -1 : (int32_t)partition, number_of(ours, "offset"), text_of(ours, "reason", &reason),
 		buffer_slice(&bytes), worker.bytes);
 }
 

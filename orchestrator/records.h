@@ -7,7 +7,10 @@
 #include "common/message.h"
 #include "orchestrator/engine.h"
 
-/* Submits the operation that a record of the topic of operations asks for; the same record again is the same operation. */
+/*
+ * Submits the operation that a record of the topic of operations asks for; the same record again is the same operation.
+ * E_INVALID, E_CONFLICT: it is refused. E_RETRY: stopping, or somebody holds its key in an open transaction: try again.
+ */
 MUST_USE enum status records_submit(struct engine *engine, const rd_kafka_message_t *record, const struct message *message, struct error *err);
 
 /* A heartbeat, or a worker's report of a record that it could not use; other kinds change nothing yet. */

@@ -1,6 +1,7 @@
 #include "sql/connection.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -52,8 +53,8 @@ static enum status status_of_sqlstate(const char *sqlstate)
 		enum status status;
 	} rules[] = {
 		{"40001", E_RETRY}, {"40P01", E_RETRY}, {"55P03", E_RETRY}, {"57", E_RETRY}, {"08", E_RETRY}, {"25006", E_RETRY},
-		{"53", E_RETRY}, {"58", E_RETRY}, {"22", E_INVALID}, {"23514", E_INVALID}, {"54", E_INVALID}, {"28", E_INVALID},
-		{"3D000", E_INVALID}, {"42501", E_INVALID}, {"55000", E_CONFLICT}, {"23505", E_CONFLICT}, {"P0002", E_MISSING},
+		{"53", E_RETRY}, {"58", E_RETRY}, {"23505", E_CONFLICT}, {"21", E_INVALID}, {"22", E_INVALID}, {"23", E_INVALID}, {"54", E_INVALID}, {"28", E_INVALID},
+		{"3D000", E_INVALID}, {"42501", E_INVALID}, {"55000", E_CONFLICT}, {"P0002", E_MISSING},
 	};
 	for (size_t i = 0; i < COUNT_OF(rules); i++)
 		if (strncmp(sqlstate, rules[i].prefix, strlen(rules[i].prefix)) == 0)
@@ -95,8 +96,12 @@ static enum status fail_result(const PGresult *result, struct error *err)
 static bool wait_socket(const PGconn *pg, short events, int64_t until_ms)
 {
 	struct pollfd pollfd = {.fd = PQsocket(pg), .events = events};
-	int64_t left = until_ms - clock_monotonic_ms();
-	return left > 0 && poll(&pollfd, 1, (int)left) > 0;
+	for (;;) {
+		int64_t left = until_ms - clock_monotonic_ms();
+		int ready = left > 0 ? poll(&pollfd, 1, (int)left) : 0;
+		if (ready >= 0 || errno != EINTR)
+			return ready > 0;
+	}
 }
 
 static bool connect_finishes(PGconn *pg)

@@ -51,7 +51,7 @@ struct parameter {
 /*
  * Runs one embedded statement, prepared at its first use in this connection; a transaction of its own
  * unless one is open. Status by SQLSTATE: 40001, 40P01, 55P03, 57P0x, 08xxx, 25006, 53xxx → E_RETRY (still
- * usable unless connection_usable says no); 22xxx, 23514, 54xxx → E_INVALID; 55000, 23505 → E_CONFLICT; P0002 → E_MISSING; others → E_FATAL.
+ * usable unless connection_usable says no); 21xxx, 22xxx, 23xxx, 54xxx → E_INVALID; 55000, 23505 → E_CONFLICT; P0002 → E_MISSING; others → E_FATAL.
  * `binary`: format of the rows. `result` belongs to the caller (PQclear); NULL on error.
  */
 MUST_USE enum status connection_run(struct connection *connection, const struct embedded_file *statement,

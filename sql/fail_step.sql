@@ -4,6 +4,7 @@ create or replace function kser.end_operation(t timestamptz, operation uuid, at 
 		stdout = coalesce(total ->> 'stdout', k.stdout), stderr = coalesce(total ->> 'stderr', k.stderr), retval = coalesce(total -> 'retval', k.retval)
 	from kser.tasks k
 	where o.id = operation and o.status in ('PENDING', 'RUNNING') and k.operation_id = operation and k.position = at;
+	delete from kser.keys k using kser.operations o where o.id = operation and k.key = o.key and k.operation_id = operation and k.until is null;
 $$;
 
 -- What follows a failed attempt, whose row is locked and FAILED: kept in history; tried again after its delay, or the operation ends.

@@ -8,13 +8,17 @@ returns table (input integer, freed text, ended_partition integer) language plpg
 declare
 	step record;
 begin
-	-- Ended as planned: no next task.
+	-- Ended as planned: no next task. A key that holds while the operation is active goes with it.
+	with ended as (
 	update operations o set status = 'SUCCESS', finished_at = t, retcode = k.retcode, error = null, stdout = coalesce(totals[w.input] ->> 'stdout', k.stdout),
 		stderr = coalesce(totals[w.input] ->> 'stderr', k.stderr), retval = coalesce(totals[w.input] -> 'retval', k.retval)
 	from unnest(inputs, operations, positions, statuses) as w (input, operation, position, status)
 	join tasks k on k.operation_id = w.operation and k.position = w.position
 	where w.status = 'SUCCESS' and o.id = w.operation and o.status = 'RUNNING'
-		and not exists (select from tasks n where n.operation_id = w.operation and n.position = w.position + 1);
+		and not exists (select from tasks n where n.operation_id = w.operation and n.position = w.position + 1)
+	returning o.id, o.key
+	)
+	delete from keys k using ended e where k.key = e.key and k.operation_id = e.id and k.until is null;
 
 	for step in
 		select w.input, k.operation_id, k.position, k.attempt, k.status, k.policy, k.failures, k.queue, o.priority, o.status as operation_status, o.held,

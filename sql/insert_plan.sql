@@ -12,10 +12,6 @@ begin
 		nullif(task -> 'metadata', 'null')::json, coalesce(nullif(task -> 'params', 'null'), '{}')::json
 	from kser.operations o, jsonb_array_elements(plan) with ordinality as list (task)
 	where o.id = operation;
-	insert into kser.queues (name)
-	select distinct task ->> 'queue' from jsonb_array_elements(plan) as list (task)
-	where task ->> 'queue' is not null and not exists (select from kser.queues where name = task ->> 'queue')
-	on conflict do nothing;
 end
 $$;
 

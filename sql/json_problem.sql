@@ -19,8 +19,10 @@ declare
 begin
 	if as_text ~ '[0-9]{19}' then
 		select n #>> '{}' into number from jsonb_path_query(value, 'strict $.** ? (@.type() == "number")') as n
-		where (n #>> '{}')::numeric not between -9223372036854775808 and 9223372036854775807 limit 1;
-		if found then
+		where (n #>> '{}')::numeric not between -9223372036854775808 and 9223372036854775807 or (n #>> '{}')::numeric <> 0 and abs((n #>> '{}')::numeric) < 1e-300 limit 1;
+		if found and abs(number) < 1 then
+			return format('%s: a number is closer to 0 than a double can be', place);
+		elsif found then
 			return format('%s: the number %s is outside of -9223372036854775808 to 9223372036854775807', place, left(number::text, 40));
 		end if;
 	end if;

@@ -33,6 +33,13 @@ begin
 			insert into counters (name, value) values ('replies_' || lost.verdict, 1) on conflict (name) do update set value = counters.value + 1;
 		end if;
 		if lost.verdict = 'repeated' then
+			-- The successor's row is waited for by nobody: somebody may hold it in an open transaction.
+			perform from tasks n where n.operation_id = lost.operation and n.position = lost.position + 1 for update skip locked;
+			if not found and exists (select from tasks n where n.operation_id = lost.operation and n.position = lost.position + 1) then
+				lost.verdict := 'busy';
+			end if;
+		end if;
+		if lost.verdict = 'repeated' then
 			return query
 			with again as (
 				update tasks n set epoch = m.epoch

@@ -3,13 +3,15 @@
 create or replace function kser.retry_delay(policy json, failures integer, temporary boolean) returns interval language plpgsql volatile as $$
 declare
 	p constant jsonb := coalesce(policy::jsonb, '{}');
-	delay interval := coalesce(kser.duration(p -> 'delay'), '1s');
+	-- In seconds, as numbers that cannot overflow: durations have at most nine digits.
+	delay float8 := extract(epoch from coalesce(kser.duration(p -> 'delay'), '1s'));
+	max_delay constant float8 := extract(epoch from coalesce(kser.duration(p -> 'max_delay'), '1m'));
 	jitter constant float8 := coalesce((p ->> 'jitter')::float8, 0.2);
 begin
 	if failures >= coalesce((p ->> 'max_attempts')::integer, case when temporary then 3 else 1 end) then
 		return null;
 	end if;
-	delay := delay * case p ->> 'backoff' when 'fixed' then 1 when 'linear' then failures else power(2, least(failures - 1, 30)) end;
-	return least(delay, coalesce(kser.duration(p -> 'max_delay'), '1m')) * (1 - jitter * random());
+	delay := delay * case p ->> 'backoff' when 'fixed' then 1 when 'linear' then failures else power(2::float8, least(failures - 1, 60)) end;
+	return make_interval(secs => least(delay, max_delay) * (1 - jitter * random()));
 end
 $$;

@@ -7,14 +7,14 @@ declare
 begin
 	insert into workers as w (incarnation, host, pid, queue, version, slots, free, entrypoints, started_at, seen_at)
 	values (left(worker, 100), left(detail ->> 'host', 255), (detail ->> 'pid')::bigint::integer, of_queue, left(detail ->> 'version', 100), (detail ->> 'slots')::integer, (detail ->> 'free')::integer,
-		array(select e ->> 'name' from jsonb_array_elements(coalesce(detail -> 'entrypoints', '[]')) as e), t, t)
+		array(select e ->> 'name' from jsonb_array_elements(coalesce(detail -> 'entrypoints', '[]')) as e where e ->> 'name' is not null), t, t)
 	on conflict (incarnation) do update set seen_at = t, free = excluded.free, slots = excluded.slots, left_at = case when (detail ->> 'leaving')::boolean then t end,
 		entrypoints = case when detail ? 'entrypoints' then excluded.entrypoints else w.entrypoints end;
 	if detail ? 'entrypoints' then
 		insert into entrypoints (queue, name, required, seen_at)
-		select of_queue, e ->> 'name', array(select jsonb_array_elements_text(coalesce(e -> 'required', '[]'))), t from jsonb_array_elements(detail -> 'entrypoints') as e
+		select distinct on (e ->> 'name') of_queue, e ->> 'name', array(select jsonb_array_elements_text(coalesce(e -> 'required', '[]'))), t
+		from jsonb_array_elements(detail -> 'entrypoints') as e where e ->> 'name' is not null
 		on conflict (queue, name) do update set required = excluded.required, seen_at = t;
-		insert into queues (name) values (of_queue) on conflict do nothing;
 		delete from workers where seen_at < t - interval '1 day';
 	end if;
 end

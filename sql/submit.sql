@@ -7,7 +7,7 @@
 --   priority  -1,000,000 to 1,000,000, higher first
 --   queue     default queue of the tasks
 --   start_at  not before
---   deadline  the operation must end so long after its start_at or now
+--   deadline  so long after its start_at or now the operation is to have ended: sent along with each task, commands are stopped then
 --   policy    default policy of the tasks (kser.policy_problem lists its keys)
 --   metadata  object, sent along with each task
 --   key_for   how long the key holds; null: while the operation is active
@@ -18,7 +18,7 @@ create or replace function kser.submit(name text, tasks jsonb default null, para
 	key_for interval default null)
 returns uuid language sql volatile security definer set search_path = pg_catalog, kser, pg_temp as $$
 	select submit_many(jsonb_build_array(jsonb_strip_nulls(jsonb_build_object('name', name, 'key', key, 'priority', priority, 'queue', queue,
-		'start_at', to_char(start_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.USZ'),
+		'start_at', coalesce(to_char(start_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.USZ'), start_at::text), -- infinity, for one, is refused by name
 		'deadline', extract(epoch from deadline), 'key_for', extract(epoch from key_for)))
 		|| case when tasks is null then '{}' else jsonb_build_object('tasks', tasks) end
 		|| case when params is null then '{}' else jsonb_build_object('params', params) end

@@ -53,12 +53,6 @@ begin
 	from rows from (jsonb_array_elements(submissions), unnest(ids), unnest(new_ids)) as list (o, id, new_id)
 	where id = new_id;
 
-	insert into queues (name)
-	select distinct queue #>> '{}' from (
-		select jsonb_path_query(submissions, '$[*].queue') union all select jsonb_path_query(submissions, '$[*].tasks[*].queue')) as named (queue)
-	where queue <> 'null' and not exists (select from queues where name = queue #>> '{}')
-	on conflict do nothing;
-
 	perform wake();
 	return query select unnest(ids);
 end

@@ -1,1 +1,1 @@
-select queue, free, partitions from kser.window_free()
+select queue, free from kser.window_free()

@@ -64,9 +64,9 @@ Test(batch, replies_are_sorted_by_operation_and_position, .init = setup, .fini =
 	struct parameter parameters[APPLY_PARAMETERS];
 	struct error err = {0};
 	const char *bytes;
-	cr_assert_eq(add("{" TASK ",\"metadata\":{\"kser\":{" OPERATION_B ",\"pos\":0,\"attempt\":1,\"gen\":5,\"epoch\":1}}}", &err), E_OK, "%s", err.text);
-	cr_assert_eq(add("{" TASK ",\"metadata\":{\"kser\":{" OPERATION_A ",\"pos\":7,\"attempt\":1,\"gen\":5,\"epoch\":1}}}", &err), E_OK);
-	cr_assert_eq(add("{" TASK ",\"metadata\":{\"kser\":{" OPERATION_A ",\"pos\":2,\"attempt\":1,\"gen\":5,\"epoch\":1}}}", &err), E_OK);
+	cr_assert_eq(add("{" TASK ",\"result\":{\"retcode\":0},\"metadata\":{\"kser\":{" OPERATION_B ",\"pos\":0,\"attempt\":1,\"gen\":5,\"epoch\":1}}}", &err), E_OK, "%s", err.text);
+	cr_assert_eq(add("{" TASK ",\"result\":{\"retcode\":0},\"metadata\":{\"kser\":{" OPERATION_A ",\"pos\":7,\"attempt\":1,\"gen\":5,\"epoch\":1}}}", &err), E_OK);
+	cr_assert_eq(add("{" TASK ",\"result\":{\"retcode\":0},\"metadata\":{\"kser\":{" OPERATION_A ",\"pos\":2,\"attempt\":1,\"gen\":5,\"epoch\":1}}}", &err), E_OK);
 	batch_parameters(batch, cell, false, parameters);
 	cr_assert_eq(batch_reply(batch, 1)->message.stamp.position, 2);
 	cr_assert_eq(batch_reply(batch, 2)->message.stamp.position, 7);
@@ -100,7 +100,7 @@ Test(batch, an_error_has_its_name_and_a_retry_has_failed, .init = setup, .fini =
 	uint32_t retcode;
 	cr_assert_eq(add("{" TASK ",\"result\":{\"retcode\":400,\"retval\":{\"error\":{\"name\":\"ValidationError\"}}},"
 			 "\"metadata\":{\"kser\":{" OPERATION_A ",\"pos\":1,\"attempt\":1,\"gen\":5,\"epoch\":1}}}", &err), E_OK, "%s", err.text);
-	cr_assert_eq(add("{" TASK ",\"metadata\":{\"kser\":{" OPERATION_A ",\"pos\":2,\"attempt\":1,\"gen\":5,\"epoch\":1,\"outcome\":\"retry\"}}}", &err), E_OK, "%s", err.text);
+	cr_assert_eq(add("{" TASK ",\"result\":{\"retcode\":0},\"metadata\":{\"kser\":{" OPERATION_A ",\"pos\":2,\"attempt\":1,\"gen\":5,\"epoch\":1,\"outcome\":\"retry\"}}}", &err), E_OK, "%s", err.text);
 	batch_parameters(batch, cell, false, parameters);
 	cr_assert(says(parameters[ERRORS], 0, "ValidationError"));
 	cr_assert_eq(element(parameters[RETCODES], 1, &bytes), 4);
@@ -117,5 +117,7 @@ Test(batch, what_answers_no_task_is_refused, .init = setup, .fini = teardown)
 	cr_assert(strstr(err.text, "metadata.kser"));
 	cr_assert_eq(add("{\"uuid\":\"x\",\"entrypoint\":\"e\",\"metadata\":{\"kser\":{" OPERATION_A ",\"pos\":1,\"attempt\":1,\"gen\":5,\"epoch\":1}}}", &err), E_INVALID);
 	cr_assert(strstr(err.text, "uuid"));
+	cr_assert_eq(add("{" TASK ",\"metadata\":{\"kser\":{" OPERATION_A ",\"pos\":1,\"attempt\":1,\"gen\":5,\"epoch\":1}}}", &err), E_INVALID, "a dispatch is no answer");
+	cr_assert(strstr(err.text, "result"));
 	cr_assert_eq(batch->count, 0);
 }

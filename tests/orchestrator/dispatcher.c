@@ -129,3 +129,18 @@ Test(dispatcher, what_is_too_large_is_refused_at_once, .init = setup, .fini = te
 	cr_assert(dispatcher_take_refused(stage.dispatcher, &refused));
 	cr_assert_eq(refused.origin.offset, 3);
 }
+
+/* An idempotent producer may meet an error after which it takes nothing any more. */
+Test(dispatcher, a_producer_with_a_fatal_error_is_replaced, .init = setup, .fini = teardown)
+{
+	struct refused refused;
+	dispatch_one(1, 1, (struct slice){"{}", 2});
+	settle();
+	rd_kafka_test_fatal_error(dispatcher_producer(stage.dispatcher), RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, "as asked for");
+	dispatch_one(2, 2, (struct slice){"{}", 2});
+	dispatch_one(2, 3, (struct slice){"{}", 2});
+	settle();
+	cr_assert_eq(stage.acknowledged, 3);
+	cr_assert_not(dispatcher_take_refused(stage.dispatcher, &refused));
+	cr_assert_eq(rd_kafka_fatal_error(dispatcher_producer(stage.dispatcher), NULL, 0), RD_KAFKA_RESP_ERR_NO_ERROR);
+}

@@ -108,6 +108,7 @@ def test_a_successor_in_another_queue_moves_to_that_window(engine):
     operation = engine.submit("x", [{"entrypoint": "a"}, {"entrypoint": "b", "queue": "gpu"}, {"entrypoint": "c"}])
     answer, = engine.apply(engine.result(engine.admit()[0], 1, stdout="one", retval={"k": 1}))
     assert answer["uuid"] is None and answer["freed"] == ""
+    assert {r["queue"] for r in engine.rows("select * from kser.window_free()")} == {"", "gpu"}
     dispatch, = engine.admit(queue="gpu")
     assert (dispatch["position"], dispatch["result"]["stdout"], dispatch["result"]["retval"]) == (1, "one", {"k": 1})
     assert {r["queue"]: r["free"] for r in engine.rows("select * from kser.window_free()")} == {"": 2000, "gpu": 1999}

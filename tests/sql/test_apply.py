@@ -101,6 +101,17 @@ def test_another_record_never_gives_a_dispatch_again(engine, running):
     assert again["verdict"] == "late" and again["uuid"] is None
 
 
+def test_a_locked_successor_is_waited_for_by_nobody(engine, another, running):
+    operation, dispatch = running(3)
+    engine.apply(engine.result(dispatch, 7))
+    holder = another(autocommit=False)
+    holder.rows("select from kser.tasks where operation_id = %s and position = 1 for update", operation)
+    assert engine.apply(engine.result(dispatch, 7), careful=True)[0]["verdict"] == "busy"
+    holder.connection.rollback()
+    again, = engine.apply(engine.result(dispatch, 7), careful=True)
+    assert again["verdict"] == "repeated" and again["uuid"]
+
+
 def test_no_dispatch_again_once_the_successor_has_moved_on(engine, running):
     _, dispatch = running(3)
     second, = engine.apply(engine.result(dispatch, 7))
@@ -230,7 +241,7 @@ def test_what_the_task_calls_temporary_has_three_tries_by_default(engine, runnin
 
 @pytest.mark.parametrize("policy, failures, low, high", [
     ({"delay": "10s", "jitter": 0}, 3, 40, 40), ({"delay": "10s", "jitter": 0, "backoff": "fixed"}, 3, 10, 10), ({"delay": "10s", "jitter": 0, "backoff": "linear"}, 3, 30, 30),
-    ({"delay": "10s", "jitter": 0, "max_delay": "25s"}, 3, 25, 25), ({"delay": "10s", "jitter": 0.5}, 1, 5, 10), ({}, 900, 48, 60)], ids=str)
+    ({"delay": "10s", "jitter": 0, "max_delay": "25s"}, 3, 25, 25), ({"delay": "3000d", "jitter": 0, "max_delay": "3650d"}, 900, 315360000, 315360000), ({"delay": "10s", "jitter": 0.5}, 1, 5, 10), ({}, 900, 48, 60)], ids=str)
 def test_delays(engine, policy, failures, low, high):
     for _ in range(20):
         delay = engine.value("select extract(epoch from kser.retry_delay(%s::json, %s, false))", json.dumps({"max_attempts": 1000, **policy}), failures)

@@ -66,6 +66,12 @@ def test_workers_and_what_they_serve(engine):
     assert engine.value("select left_at is not null from kser.workers")
 
 
+@pytest.mark.parametrize("entrypoints", [[{}], [1], [None], ["x"], [{"name": "a"}, {"name": "a"}], []], ids=str)
+def test_a_strange_heartbeat_is_survived(engine, entrypoints):
+    engine.rows("select kser.seen('w', %s)", json.dumps({"entrypoints": entrypoints}))
+    assert engine.value("select count(*) from kser.workers") == 1
+
+
 STATEMENTS = sorted(p for p in (ROOT / "sql" / "statements").glob("*.sql") if not p.name.startswith("schema_"))
 
 

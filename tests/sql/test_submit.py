@@ -29,6 +29,9 @@ REFUSED = [
     ("select kser.submit('x', params => '{\"n\": 1e300}')", "params: the number 1000"),
     ("select kser.submit('x', params => ('{\"a\":' || repeat('[', 62) || repeat(']', 62) || '}')::jsonb)", "params: is nested deeper than 62 levels"),
     ("select kser.submit('x', params => jsonb_build_object('a', repeat('x', 1100000)))", "params: has 1100009 bytes, the limit is 1044480"),
+    ("select kser.submit('x', params => '{\"n\": 1e-400}')", "params: a number is closer to 0 than a double can be"),
+    ("select kser.submit('x', start_at => 'infinity')", "start_at: is not a time"),
+    ("select kser.submit('x', policy => '{\"jitter\": 1e-400}')", "policy.jitter: must be a number from 0 to 1"),
     ("select kser.submit('x', key => '')", "key: must be a string of 1 to 255 bytes"),
     ("select kser.submit('x', priority => 1000001)", "priority: must be an integer from -1000000 to 1000000"),
     ("select kser.submit('x', queue => 'a/b')", "queue: must be up to 100 characters"),
@@ -76,7 +79,7 @@ def test_rows_are_as_given(engine):
     first, second = engine.tasks(operation)
     assert (first["entrypoint"], first["params"], first["queue"], first["policy"]) == ("dump", {"a": [1, None, "é"]}, "q", {"delay": "2s"})
     assert (second["entrypoint"], second["params"], second["queue"], second["policy"]) == ("zip", {}, "big", {"delay": "2s", "max_attempts": 5})
-    assert engine.value("select count(*) from kser.queues where name in ('q', 'big')") == 2
+    assert {row["queue"] for row in engine.rows("select * from kser.window_free()")} == {"", "q"}
 
 
 def test_without_tasks_the_name_is_the_only_task(engine):
@@ -130,6 +133,30 @@ def test_a_key_is_free_again_when_its_operation_has_ended(engine):
     engine.apply(engine.result(dispatch, 1))
     assert engine.operation(first)["status"] == "SUCCESS"
     assert engine.submit("x", key="k") != first
+
+
+def test_a_key_goes_with_its_operation(engine):
+    engine.submit("x", key="a")
+    engine.submit("x", key="b", policy={"max_attempts": 1})
+    first, second = engine.admit()
+    engine.apply(engine.result(first, 1), engine.result(second, 2, retcode=1))
+    assert engine.value("select count(*) from kser.keys") == 0
+
+
+def test_expired_keys_are_swept(engine):
+    for i in range(5):
+        engine.submit("x", key=f"k{i}", key_for="1h")
+    engine.rows("update kser.keys set until = now() - interval '1 s' where key <> 'k0'")
+    assert [engine.value("select kser.sweep(3)") for _ in range(3)] == [3, 1, 0]
+    assert engine.value("select key from kser.keys") == "k0"
+
+
+def test_an_open_submit_to_a_new_queue_holds_up_nobody(engine, another):
+    """Both name a queue that nobody knows: were it inserted by submits, the second would wait for the first's transaction."""
+    first = another(autocommit=False)
+    first.submit("x", queue="new")
+    assert engine.submit("x", queue="new")
+    assert "new" in {row["queue"] for row in engine.rows("select * from kser.window_free()")}
 
 
 def test_a_key_for_a_period_outlives_its_operation(engine):

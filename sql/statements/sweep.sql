@@ -1,0 +1,2 @@
+-- $1 at most so many rows.
+select kser.sweep($1)
