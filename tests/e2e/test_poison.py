@@ -91,3 +91,44 @@ def test_forged_results_change_nothing(running_cell, kafka, ledger):
     ledger.open()
     assert running_cell.wait(id)["SUCCESS"] == 1
     assert "counterfeit" not in str(running_cell.database.query("select * from kser.tasks"))
+
+
+# A reply that says the task has ended and not how: kept, and the worker's own answer still counts.
+def test_a_reply_without_a_result(running_cell, kafka, ledger):
+    id = running_cell.submit(ledger.hold())
+    wait_until(lambda: len(ledger.lines()) == 1, 30, "the task to be held")
+    (task, generation, epoch), = running_cell.database.query("select t.uuid::text, m.generation, t.epoch from kser.tasks t, kser.meta m where t.operation_id = %s", id)
+    stamp = {"op": id, "pos": 0, "attempt": 1, "gen": generation, "epoch": epoch, "kind": "result", "worker": "nobody"}
+    kafka.produce(running_cell.topic("results"), [json.dumps(message(uuid=task, metadata={"kser": stamp}))])
+    wait_until(lambda: running_cell.database.value("select count(*) from kser.dead_letters") == 1, 30, "the dead letter")
+    assert running_cell.tasks(id) == [(0, "RUNNING", 1, None)]
+    ledger.open()
+    assert running_cell.wait(id)["SUCCESS"] == 1
+    assert running_cell.tasks(id) == [(0, "SUCCESS", 1, 0)] and ledger.executions()[id, 0] == 1
+
+
+# Heartbeats that name their entrypoints in odd ways stop nobody: what has a name is noted, once.
+def test_odd_heartbeats(running_cell, kafka, ledger):
+    lists = {"nameless": [{}], "number": [1], "twice": [{"name": "a", "required": []}, {"name": "a", "required": ["x"]}]}
+    stamps = [{"kind": "heartbeat", "worker": worker, "queue": "odd", "slots": 1, "free": 1, "entrypoints": entrypoints} for worker, entrypoints in lists.items()]
+    topic = running_cell.topic("results")
+    for partition in range(kafka.partitions(topic)):
+        kafka.produce(topic, [json.dumps(message(entrypoint="kser.heartbeat", metadata={"kser": stamp})) for stamp in stamps], partition)
+    ids = [running_cell.submit(ledger.note()) for _ in range(20)]
+    assert running_cell.wait(ids)["SUCCESS"] == 20
+    noted = "select count(*) from kser.workers where queue = 'odd'"
+    wait_until(lambda: running_cell.database.value(noted) == len(lists), 30, "the heartbeats to be noted")
+    assert running_cell.database.query("select name from kser.entrypoints where queue = 'odd'") == [("a",)]
+    assert running_cell.database.value("select count(*) from kser.dead_letters") == 0
+
+
+# A uuid is the key of its record: the second one asks for something else under the same key.
+def test_one_uuid_with_two_bodies(running_cell, kafka, ledger):
+    id = str(uuid.uuid4())
+    bodies = [message(uuid=id, entrypoint=name, metadata={"kser": {"tasks": [ledger.note()]}}) for name in ("first", "second")]
+    good = message(entrypoint="good", metadata={"kser": {"tasks": [ledger.note()]}})
+    kafka.produce(running_cell.topic("operations"), map(json.dumps, [*bodies, good]), 0)
+    wait_until(lambda: len(ledger.lines()) == 2, 30, "the first and the good one to run")
+    assert running_cell.database.query("select name from kser.operations order by 1") == [("first",), ("good",)]
+    wait_until(lambda: running_cell.database.value("select count(*) from kser.dead_letters") == 1, 30, "the dead letter")
+    assert "second" in bytes(running_cell.database.value("select bytes from kser.dead_letters")).decode()
