@@ -1,5 +1,7 @@
 /* The ready-made worker: all it can do, the library can. */
 
+#include <unistd.h>
+
 #include "kser/worker.h"
 
 int main(int argc, char **argv)
@@ -9,6 +11,9 @@ int main(int argc, char **argv)
 	if (!worker)
 		return status;
 	status = kser_worker_run(worker);
+	/* Tasks that it gave up may still run: nothing is to be torn down under them. */
+	if (status == 1)
+		_exit(status);
 	kser_worker_free(worker);
 	return status;
 }
