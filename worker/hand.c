@@ -62,8 +62,8 @@ static void release_hold(const struct hold *hold)
 bool hand_enter(struct hand *hand, struct kser_task *task, struct partition *partition, int64_t offset)
 {
 	struct kser_task *same = NULL;
-	if (task->key_length > 0)
-		HASH_FIND(hh, hand->by_key, task->key, task->key_length, same);
+	if (task->keyed)
+		HASH_FIND(hh, hand->by_key, &task->key, sizeof task->key, same);
 	if (same) {
 		struct hold *hold = xcalloc(1, sizeof *hold);
 		take_hold(hold, partition, offset);
@@ -72,8 +72,8 @@ bool hand_enter(struct hand *hand, struct kser_task *task, struct partition *par
 		return false;
 	}
 	take_hold(&task->hold, partition, offset);
-	if (task->key_length > 0)
-		HASH_ADD_KEYPTR(hh, hand->by_key, task->key, task->key_length, task);
+	if (task->keyed)
+		HASH_ADD(hh, hand->by_key, key, sizeof task->key, task);
 	DL_APPEND2(hand->tasks, task, hand_previous, hand_next);
 	hand->count++;
 	hand->bytes += task->message.text.length;
@@ -82,7 +82,7 @@ bool hand_enter(struct hand *hand, struct kser_task *task, struct partition *par
 
 static void leave(struct hand *hand, struct kser_task *task)
 {
-	if (task->key_length > 0)
+	if (task->keyed)
 		HASH_DEL(hand->by_key, task);
 	DL_DELETE2(hand->tasks, task, hand_previous, hand_next);
 	hand->count--;

@@ -253,8 +253,8 @@ static void commit_when_due(struct intake *intake, int64_t now_ms)
 static void commit_and_wait(struct intake *intake, int64_t until_ms)
 {
 	for (int rounds = 0; rounds < 2; rounds++) {
-		while (intake->committing && clock_monotonic_ms() < until_ms)
-			rd_kafka_queue_poll_callback(intake->commits, (int)(until_ms - clock_monotonic_ms()));
+		for (int64_t left_ms; intake->committing && (left_ms = until_ms - clock_monotonic_ms()) > 0;)
+			rd_kafka_queue_poll_callback(intake->commits, (int)left_ms);
 		if (!intake->committing && rounds == 0)
 			commit(intake, clock_monotonic_ms());
 	}

@@ -14,19 +14,14 @@ struct task_text {
 	char text[];
 };
 
-static size_t key_length(const struct message *message)
+/* Two records with the same key are the same attempt of the same task. Its uuid alone would not do: users may give their own. */
+static void set_key(struct kser_task *task, const struct stamp *stamp)
 {
-	return message->stamped ? message->uuid.text.length + sizeof message->stamp.attempt : 0;
-}
-
-static void set_key(struct kser_task *task, const struct message *message)
-{
-	struct slice uuid = message->uuid.text;
-	task->key_length = key_length(message);
-	if (task->key_length == 0)
-		return;
-	memcpy(task->key, uuid.start, uuid.length);
-	memcpy(task->key + uuid.length, &message->stamp.attempt, sizeof message->stamp.attempt);
+	memcpy(task->key.operation, stamp->operation, sizeof task->key.operation);
+	task->key.position = stamp->position;
+	task->key.attempt = stamp->attempt;
+	task->key.generation = stamp->generation;
+	task->keyed = true;
 }
 
 static enum status read_record(struct slice bytes, struct message *message, struct error *err)
@@ -43,14 +38,15 @@ struct kser_task *task_new(struct slice bytes, void *record, void (*release)(voi
 {
 	struct message message = {0};
 	*status = read_record(bytes, &message, err);
-	struct kser_task *task = xcalloc(1, sizeof *task + (*status ? 0 : key_length(&message)));
+	struct kser_task *task = xcalloc(1, sizeof *task);
 	task->record = record;
 	task->release = release;
 	task->message.text = bytes;
 	if (*status)
 		return task;
 	task->message = message;
-	set_key(task, &message);
+	if (message.stamped)
+		set_key(task, &message.stamp);
 	return task;
 }
 

@@ -26,6 +26,15 @@ struct hold {
 	struct hold *next;
 };
 
+/* One attempt of one task; compared as bytes, hence without gaps. */
+struct task_key {
+	uuid_t operation;
+	int32_t position;
+	int32_t attempt;
+	int64_t generation;
+};
+_Static_assert(sizeof(struct task_key) == 32, "no gaps");
+
 struct kser_task {
 	/* I/O thread */
 	struct hold hold;
@@ -49,8 +58,8 @@ struct kser_task {
 
 	atomic_bool cancelled;
 
-	size_t key_length; /* uuid and attempt; 0 for a record that no orchestrator sent */
-	char key[];
+	struct task_key key;
+	bool keyed; /* false for a record that no orchestrator sent */
 };
 
 /*

@@ -5,11 +5,12 @@
 #include "worker/hand.h"
 #include "worker/later.h"
 
+/* All with one uuid: users may give their own, so that it says nothing. */
 static struct kser_task *numbered(int number, int attempt)
 {
 	char text[400];
 	snprintf(text, sizeof text,
-		"{\"uuid\": \"0190aaaa-0000-7000-8000-%012d\", \"entrypoint\": \"test\", \"metadata\": {\"kser\": {\"op\": \"" OPERATION_UUID "\", \"pos\": 0, \"attempt\": %d, \"gen\": 1, \"epoch\": 1}}}",
+		"{\"uuid\": \"0190aaaa-0000-7000-8000-000000000000\", \"entrypoint\": \"test\", \"metadata\": {\"kser\": {\"op\": \"" OPERATION_UUID "\", \"pos\": %d, \"attempt\": %d, \"gen\": 1, \"epoch\": 1}}}",
 		number, attempt);
 	return make_task_of(text);
 }
