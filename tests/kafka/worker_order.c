@@ -21,8 +21,8 @@ static void send_many(struct cluster *cluster, int partition, int count, const c
 		char *text CLEANUP(free_pointer) = NULL;
 		int length = asprintf(&text,
 			"{\"uuid\": \"%s\", \"entrypoint\": \"%s\", \"params\": %s, \"metadata\": {\"kser\": {"
-			"\"op\": \"0190bbbb-0000-7000-8000-000000000001\", \"pos\": 0, \"attempt\": 1, \"gen\": 1, \"epoch\": 5}}}",
-			cluster_uuid(1000 + i), entrypoint, params);
+			"\"op\": \"0190bbbb-0000-7000-8000-000000000001\", \"pos\": %d, \"attempt\": 1, \"gen\": 1, \"epoch\": 5}}}",
+			cluster_uuid(1000 + i), entrypoint, params, 1000 + i);
 		cr_assert_eq(rd_kafka_producev(cluster->producer, RD_KAFKA_V_TOPIC("kser.tasks"), RD_KAFKA_V_PARTITION(partition),
 			RD_KAFKA_V_VALUE(text, (size_t)length), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END), 0);
 		rd_kafka_poll(cluster->producer, 0);
@@ -36,7 +36,7 @@ static void expect_each_once(struct cluster *cluster, int count)
 	int *seen CLEANUP(free_pointer) = xcalloc((size_t)count, sizeof *seen);
 	for (size_t i = 0; i < json_object_array_length(cluster->replies); i++) {
 		struct json_object *reply = json_object_array_get_idx(cluster->replies, i);
-		int number = atoi(text_member(reply, "uuid") + strlen("0190aaaa-0000-7000-8000-")) - 1000;
+		int number = (int)strtol(text_member(reply, "uuid") + strlen("0190aaaa-0000-7000-8000-"), NULL, 10) - 1000;
 		if (strcmp(text_member(reply, "metadata.kser.kind"), "result") == 0 && number >= 0 && number < count)
 			seen[number]++;
 	}
