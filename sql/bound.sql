@@ -1,4 +1,4 @@
--- The limits that the functions check, by name. The programs have the same numbers (a test compares them).
+-- The limits that the functions check, by name. What the programs check too has the same number there (a test compares them).
 create or replace function kser.bound(name text) returns integer language sql immutable parallel safe
 return case name
 	when 'message_bytes' then 1048576       -- a record on a topic
