@@ -13,7 +13,7 @@
 
 TestSuite(worker_leaving, .timeout = 90);
 
-/* An INI file with one command: notes its process and waits for ever. */
+/* An INI file with two commands: hold notes its processes and waits for ever, brief notes its own and ends after two seconds. */
 static char config[] = "/tmp/kser-test-leaving-XXXXXX";
 static char note[64];
 
@@ -23,7 +23,8 @@ static const char *write_config(void)
 	int fd = mkstemp(config);
 	cr_assert_geq(fd, 0);
 	snprintf(note, sizeof note, "%s.note", config);
-	dprintf(fd, "[entrypoint hold]\ncommand = sh -c 'sleep 300 & echo $! $$ > \"$1.new\"; mv \"$1.new\" \"$1\"; wait' x %s\n", note);
+	dprintf(fd, "[entrypoint hold]\ncommand = sh -c 'sleep 300 & echo $! $$ > \"$1.new\"; mv \"$1.new\" \"$1\"; wait' x %s\n"
+		"[entrypoint brief]\ncommand = sh -c 'echo 0 $$ > \"$1.new\"; mv \"$1.new\" \"$1\"; sleep 2' x %s\n", note, note);
 	close(fd);
 	snprintf(flag, sizeof flag, "--config=%s", config);
 	return flag;
@@ -60,12 +61,12 @@ Test(worker_leaving, drains)
 {
 	struct cluster cluster;
 	cluster_open(&cluster, 1);
-	cluster_send_task(&cluster, 0, 1, 1, "sleep", "{\"seconds\": 2}", NULL, "");
+	cluster_send_task(&cluster, 0, 1, 1, "brief", "{}", NULL, "");
 	for (int i = 2; i <= 5; i++)
 		cluster_send_task(&cluster, 0, i, 1, "echo", "{}", NULL, "");
-	struct child worker = worker_start(&cluster, (const char *const[]){"--slots=1", NULL});
-	program_wait_log(&worker, "partitions assigned", 20);
-	poll(NULL, 0, 700);
+	struct child worker = worker_start(&cluster, (const char *const[]){"--slots=1", write_config(), NULL});
+	int nobody, command;
+	wait_for_note(&nobody, &command);
 	cr_expect_eq(program_end(&worker, SIGTERM), 0);
 	cr_expect_eq(cluster_count(&cluster, "result", NULL), 1);
 	cr_expect_eq(cluster_committed(&cluster, 0, NULL), 1);
@@ -75,6 +76,7 @@ Test(worker_leaving, drains)
 		cr_expect_eq(cluster_count(&cluster, "result", cluster_uuid(i)), 1);
 	cluster_wait_committed(&cluster, 0, 5, 10);
 	cr_expect_eq(program_end(&worker, SIGTERM), 0);
+	remove_files();
 	cluster_close(&cluster);
 }
 
