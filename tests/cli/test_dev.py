@@ -349,14 +349,14 @@ def test_stopped_while_starting(stack, tmp_path, moment):
     assert not (tmp_path / "d").exists()
 
 
-# A terminal that closes takes the stack with it, unless it was started with nohup.
-@pytest.mark.parametrize("before", [[], ["nohup"]], ids=["plain", "nohup"])
+# A terminal that closes takes the stack with it, unless it was started with nohup (as this test may be as well).
+@pytest.mark.parametrize("before", [["env", "--default-signal=HUP"], ["nohup"]], ids=["plain", "nohup"])
 def test_the_terminal_closes(stack, before):
     one = stack("--no-worker", before=before)
     one.ready()
     below = descendants(one.process.pid)
     one.process.signal(signal.SIGHUP)
-    if before:
+    if before == ["nohup"]:
         stays(lambda: one.env.exists() and one.process.running, 1, "the stack runs")
         assert one.stop() == 0
     else:
