@@ -168,7 +168,7 @@ static enum exit_code run_submit(const struct invocation *invocation)
 static const struct option_row options[] = {
 	{.setting = {.name = "wait", .kind = SETTING_FLAG, .offset = offsetof(struct submit_options, wait),
 		.help = "wait for the end; exit 6 if it FAILED"}, .letter = 'w'},
-	{.setting = {.name = "timeout", .kind = SETTING_DURATION, .offset = offsetof(struct submit_options, timeout_ms),
+	{.setting = {.name = "timeout", .kind = SETTING_DURATION, .offset = offsetof(struct submit_options, timeout_ms), .min = 1, .max = 315360000000,
 		.help = "with --wait: not longer than this; exit 7"}, .argument = "TIME"},
 	{.setting = {.name = "name", .kind = SETTING_TEXT, .offset = offsetof(struct submit_options, name),
 		.help = "instead of FILE: run this entrypoint as the only task"}, .argument = "NAME"},
@@ -177,7 +177,7 @@ static const struct option_row options[] = {
 	{.setting = {.name = "param", .kind = SETTING_TEXT, .offset = offsetof(struct submit_options, param),
 		.help = "one of its params, as text; may be given several times"}, .letter = 'p', .argument = "NAME=TEXT", .list = true},
 	{.setting = {.name = "key", .kind = SETTING_TEXT, .offset = offsetof(struct submit_options, key),
-		.help = "idempotency key: the same again gives the same id"}, .argument = "KEY"},
+		.help = "idempotency key: the same again gives the same id until the operation ends"}, .argument = "KEY"},
 	{.setting = {.name = "queue", .kind = SETTING_TEXT, .offset = offsetof(struct submit_options, queue),
 		.help = "queue of its task"}, .argument = "QUEUE"},
 	{.setting = {.name = "priority", .kind = SETTING_INTEGER, .offset = offsetof(struct submit_options, priority), .min = -1000000, .max = 1000000,

@@ -32,7 +32,7 @@ static enum exit_code run_wait(const struct invocation *invocation)
 }
 
 static const struct option_row wait_rows[] = {
-	{.setting = {.name = "timeout", .kind = SETTING_DURATION, .offset = offsetof(struct wait_options, timeout_ms),
+	{.setting = {.name = "timeout", .kind = SETTING_DURATION, .offset = offsetof(struct wait_options, timeout_ms), .min = 1, .max = 315360000000,
 		.help = "not longer than this, e.g. 30s; exit 7"}, .letter = 't', .argument = "TIME"},
 };
 

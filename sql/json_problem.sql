@@ -23,7 +23,8 @@ begin
 		if found and abs(number) < 1 then
 			return format('%s: a number is closer to 0 than a double can be', place);
 		elsif found then
-			return format('%s: the number %s is outside of -9223372036854775808 to 9223372036854775807', place, left(number::text, 40));
+			return format('%s: the number %s%s is outside of -9223372036854775808 to 9223372036854775807', place, left(number::text, 30),
+				case when length(number::text) > 30 then format('... (%s characters)', length(number::text)) end);
 		end if;
 	end if;
 	if length(as_text) - length(translate(as_text, '[{', '')) > depth_max and kser.json_depth(value) > depth_max then

@@ -40,10 +40,17 @@ def test_wait_waits(kser, database, processes):
 
 
 # The server goes away and comes back while somebody waits: the wait goes on.
+def test_no_time_at_all_is_refused(kser):
+    for command in (["wait", "--timeout", "0s", "01a20aa5-8243-7000-8000-000000000000"], ["submit", "--name", "echo", "--wait", "--timeout", "0s"]):
+        done = kser(*command)
+        assert done.returncode == 2 and "not in the range 1ms to" in done.stderr
+
+
 def test_wait_outlives_a_restart_of_the_database(kser, database, postgres, processes):
     id = kser.submit(name="long")
     waiting = processes.start("kser", "--database", database, "wait", id)
-    looking = "select count(*) from pg_stat_activity where application_name = 'kser' and datname = current_database()"
+    # Not only connected: what fails before the first look ends the command.
+    looking = "select count(*) from pg_stat_activity where application_name = 'kser' and datname = current_database() and query like '%kser.operations%'"
     wait_until(lambda: database.value(looking), 10, "kser to look")
     postgres.stop()
     wait_until(lambda: "trying again" in waiting.text(), 10, "word that the database is away")
