@@ -853,6 +853,13 @@ void json_add_string(struct buffer *out, struct json_value string)
 	}
 }
 
+void json_add_member(struct buffer *out, char before, const struct json_member *member)
+{
+	const char *start = member->key.start - 1;
+	buffer_add_char(out, before);
+	buffer_add(out, start, (size_t)(member->value.text.start + member->value.text.length - start));
+}
+
 struct slice json_string(struct json_value string, struct buffer *scratch)
 {
 	struct slice text = unquoted(string);

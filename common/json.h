@@ -54,6 +54,9 @@ bool json_key_is(struct slice key, const char *name);
 /* Adds the resolved text of a string value (UTF-8, without quotes). */
 void json_add_string(struct buffer *out, struct json_value string);
 
+/* Adds a member as it stands in its object, behind `before` ('{' or ','). */
+void json_add_member(struct buffer *out, char before, const struct json_member *member);
+
 /* The resolved text of a string value: a slice of the input when it has no escape, else added to
  * `scratch` (whose memory may move with the next use: take slices when all are added, or use one each). */
 struct slice json_string(struct json_value string, struct buffer *scratch);

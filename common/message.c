@@ -444,13 +444,6 @@ static struct json_value object_of(struct slice text)
 	return text.length ? (struct json_value){JSON_OBJECT, text} : absent;
 }
 
-static void add_member(struct buffer *out, const struct json_member *member)
-{
-	const char *start = member->key.start - 1;
-	buffer_add_char(out, ',');
-	buffer_add(out, start, (size_t)(member->value.text.start + member->value.text.length - start));
-}
-
 /* The members of metadata that are not ours, each with a comma before it. */
 static void add_foreign_members(struct buffer *out, struct json_value metadata)
 {
@@ -458,7 +451,7 @@ static void add_foreign_members(struct buffer *out, struct json_value metadata)
 	struct json_member member;
 	while (json_next_member(&members, &member))
 		if (!json_key_is(member.key, "kser"))
-			add_member(out, &member);
+			json_add_member(out, ',', &member);
 }
 
 void message_add_dispatch(struct buffer *out, const struct dispatch *dispatch)
@@ -501,7 +494,7 @@ static void add_reply_stamp(struct buffer *out, struct json_value kser, const st
 	while (json_next_member(&members, &member)) {
 		size_t field = find_field(stamp_fields, STAMP_FIELDS, member.key);
 		if (field < STAMP_KIND || field == STAMP_FIELDS)
-			add_member(out, &member);
+			json_add_member(out, ',', &member);
 	}
 	buffer_add_char(out, '}');
 }

@@ -126,11 +126,7 @@ static struct slice own_members(struct json_value retval, struct json_value inhe
 	for (struct json_member member; json_next_member(&members, &member);) {
 		if (is_inherited_key(inherited, member.key, scratch))
 			continue;
-		buffer_add_char(out, any ? ',' : '{');
-		buffer_add_char(out, '"');
-		buffer_add_slice(out, member.key);
-		buffer_add_text(out, "\":");
-		buffer_add_slice(out, member.value.text);
+		json_add_member(out, any ? ',' : '{', &member);
 		any = true;
 	}
 	if (any)

@@ -48,11 +48,9 @@ static void add_metadata(struct buffer *out, struct json_value metadata)
 	for (struct json_member member; json_next_member(&members, &member);) {
 		if (json_key_is(member.key, "kser"))
 			continue;
-		buffer_add_text(out, any ? "," : ",\"metadata\":{");
-		buffer_add_char(out, '"');
-		buffer_add_slice(out, member.key);
-		buffer_add_text(out, "\":");
-		buffer_add_slice(out, member.value.text);
+		if (!any)
+			buffer_add_text(out, ",\"metadata\":");
+		json_add_member(out, any ? ',' : '{', &member);
 		any = true;
 	}
 	if (any)
