@@ -41,7 +41,7 @@ static const struct field result_fields[RESULT_FIELDS] = {
 
 enum {
 	STAMP_OP, STAMP_POS, STAMP_ATTEMPT, STAMP_GEN, STAMP_EPOCH, STAMP_REQUIRED,
-	STAMP_DEADLINE = STAMP_REQUIRED, STAMP_LIMIT_MS, STAMP_FLAGS, STAMP_QUEUE,
+	STAMP_DEADLINE = STAMP_REQUIRED, STAMP_LIMIT_MS, STAMP_START_BY, STAMP_FLAGS, STAMP_QUEUE,
 	STAMP_KIND, STAMP_WORKER, STAMP_OUTCOME, STAMP_INHERITED, STAMP_TASKS, STAMP_FIELDS,
 };
 static const struct field stamp_fields[STAMP_FIELDS] = {
@@ -52,6 +52,7 @@ static const struct field stamp_fields[STAMP_FIELDS] = {
 	[STAMP_EPOCH] = {.name = FIELD("epoch"), .kind = JSON_INTEGER, .min = INT64_MIN, .max = INT64_MAX},
 	[STAMP_DEADLINE] = {.name = FIELD("deadline"), .kind = JSON_INTEGER, .min = 0, .max = INT64_MAX},
 	[STAMP_LIMIT_MS] = {.name = FIELD("limit_ms"), .kind = JSON_INTEGER, .min = 0, .max = INT64_MAX},
+	[STAMP_START_BY] = {.name = FIELD("start_by"), .kind = JSON_INTEGER, .min = 0, .max = INT64_MAX},
 	[STAMP_FLAGS] = {.name = FIELD("flags"), .kind = JSON_INTEGER, .min = 0, .max = UINT32_MAX},
 	[STAMP_QUEUE] = {.name = FIELD("queue"), .kind = JSON_STRING},
 	[STAMP_KIND] = {.name = FIELD("kind"), .kind = JSON_STRING},
@@ -62,7 +63,7 @@ static const struct field stamp_fields[STAMP_FIELDS] = {
 };
 
 /* By enum message_kind. */
-static const char *const kind_names[] = {"result", "claim", "heartbeat", "release", "dead"};
+static const char *const kind_names[] = {"result", "claim", "heartbeat", "release", "dead", "control"};
 
 static const char *with_article(enum json_kind kind)
 {
@@ -198,7 +199,7 @@ static enum status read_kind_and_outcome(const struct json_value *values, struct
 		while (i < COUNT_OF(kind_names) && !json_key_is(kind, kind_names[i]))
 			i++;
 		if (i == COUNT_OF(kind_names))
-			return fail(err, E_INVALID, "metadata.kser.kind: must be result, claim, heartbeat, release or dead");
+			return fail(err, E_INVALID, "metadata.kser.kind: must be result, claim, heartbeat, release, dead or control");
 		stamp->kind = (enum message_kind)i;
 	}
 	if (!is_absent(values[STAMP_OUTCOME])) {
@@ -263,11 +264,11 @@ static enum status read_stamp(struct json_value kser, struct message *message, s
 	stamp->flags = (uint32_t)flags;
 	(void)json_int64(values[STAMP_DEADLINE], &stamp->deadline_ms);
 	(void)json_int64(values[STAMP_LIMIT_MS], &stamp->limit_ms);
+	(void)json_int64(values[STAMP_START_BY], &stamp->start_by_ms);
 	stamp->inherited = values[STAMP_INHERITED];
 	stamp->tasks = values[STAMP_TASKS];
-	bool of_worker = stamp->kind == MESSAGE_HEARTBEAT || stamp->kind == MESSAGE_DEAD;
 	message->stamped = true;
-	return of_worker ? E_OK : read_dispatch(values, message, err);
+	return stamp->kind == MESSAGE_RESULT ? read_dispatch(values, message, err) : E_OK;
 }
 
 static enum status read_message(struct json_value root, struct message *message, struct error *err)
@@ -423,6 +424,8 @@ static void add_stamp(struct buffer *out, const struct stamp *stamp)
 		add_number(out, ",\"deadline\":", stamp->deadline_ms);
 	if (stamp->limit_ms)
 		add_number(out, ",\"limit_ms\":", stamp->limit_ms);
+	if (stamp->start_by_ms)
+		add_number(out, ",\"start_by\":", stamp->start_by_ms);
 	if (stamp->flags)
 		add_number(out, ",\"flags\":", stamp->flags);
 	if (stamp->queue.length) {

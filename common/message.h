@@ -22,11 +22,13 @@ enum message_kind {
 	MESSAGE_HEARTBEAT,
 	MESSAGE_RELEASE,
 	MESSAGE_DEAD,
+	MESSAGE_CONTROL, /* an orchestrator tells all workers something */
 };
 
 enum stamp_flags {
 	STAMP_CAREFUL = 1, /* an earlier attempt lost its worker: claim before the start */
 	STAMP_ALONE = 2,   /* run with nothing beside it */
+	STAMP_STOP_ON_SILENCE = 4, /* end it when the worker's heartbeats are not acknowledged */
 };
 
 struct stamp {
@@ -37,6 +39,7 @@ struct stamp {
 	int64_t epoch;
 	int64_t deadline_ms; /* wall clock since 1970, 0 = none */
 	int64_t limit_ms;    /* run limit of one attempt, 0 = none */
+	int64_t start_by_ms; /* wall clock since 1970: not to be started later, 0 = none */
 	uint32_t flags;      /* enum stamp_flags */
 	struct slice queue;  /* "" = the default queue */
 
@@ -71,8 +74,8 @@ struct result {
 /*
  * Reads one record. E_INVALID: `err` names the field and what is wrong. A metadata.kser that is
  * there but broken (wrong type, missing op, pos, attempt, gen or epoch) is E_INVALID too, and so is
- * a stamped task or reply whose uuid is none. Heartbeats and dead reports are stamped without those
- * five. A metadata.kser with none of the five and no kind is a submission's: not stamped.
+ * a stamped task or reply whose uuid is none. What a worker says of several tasks or of itself (claims,
+ * releases, heartbeats, dead reports) is stamped without those five. A metadata.kser with none of the five and no kind is a submission's: not stamped.
  */
 MUST_USE enum status message_parse(struct slice record, struct message *message, struct error *err);
 

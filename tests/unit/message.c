@@ -205,10 +205,11 @@ Test(message, a_reply)
 Test(message, kinds)
 {
 	cr_expect_eq(parsed(WITH_KSER("{" DISPATCH ",\"kind\":\"claim\"}")).stamp.kind, MESSAGE_CLAIM);
+	cr_expect_eq(parsed(WITH_KSER("{" DISPATCH ",\"start_by\":17}")).stamp.start_by_ms, 17);
 	cr_expect_eq(parsed(WITH_KSER("{" DISPATCH ",\"kind\":\"release\"}")).stamp.kind, MESSAGE_RELEASE);
 	cr_expect_eq(parsed(WITH_KSER("{" DISPATCH ",\"\\u006bind\":\"cl\\u0061im\"}")).stamp.kind, MESSAGE_CLAIM);
-	refused(WITH_KSER("{" DISPATCH ",\"kind\":\"clam\"}"), "metadata.kser.kind: must be result, claim, heartbeat, release or dead");
-	refused(WITH_KSER("{" DISPATCH ",\"kind\":\"\"}"), "metadata.kser.kind: must be result, claim, heartbeat, release or dead");
+	refused(WITH_KSER("{" DISPATCH ",\"kind\":\"clam\"}"), "metadata.kser.kind: must be result, claim, heartbeat, release, dead or control");
+	refused(WITH_KSER("{" DISPATCH ",\"kind\":\"\"}"), "metadata.kser.kind: must be result, claim, heartbeat, release, dead or control");
 	refused(WITH_KSER("{" DISPATCH ",\"outcome\":\"done\"}"), "metadata.kser.outcome: must be retry");
 }
 
@@ -218,6 +219,9 @@ Test(message, reports_of_a_worker_belong_to_no_task)
 	cr_assert(message.stamped);
 	cr_assert_eq(message.stamp.kind, MESSAGE_HEARTBEAT);
 	cr_assert(uuid_is_null(message.stamp.operation));
+	cr_assert_eq(parsed("{\"uuid\":\"\",\"entrypoint\":\"kser.claim\",\"metadata\":{\"kser\":{\"kind\":\"claim\",\"claims\":[]}}}").stamp.kind, MESSAGE_CLAIM);
+	cr_assert_eq(parsed("{\"uuid\":\"\",\"entrypoint\":\"kser.release\",\"metadata\":{\"kser\":{\"kind\":\"release\",\"tasks\":[]}}}").stamp.kind, MESSAGE_RELEASE);
+	cr_assert_eq(parsed("{\"uuid\":\"\",\"entrypoint\":\"kser.control\",\"metadata\":{\"kser\":{\"kind\":\"control\"}}}").stamp.kind, MESSAGE_CONTROL);
 	cr_assert_eq(parsed("{\"uuid\":\"\",\"entrypoint\":\"kser.dead\",\"metadata\":{\"kser\":{\"kind\":\"dead\"}}}").stamp.kind, MESSAGE_DEAD);
 }
 
@@ -240,7 +244,7 @@ Test(message, a_broken_stamp)
 	refused(WITH_KSER("{\"op\":\"" OPERATION "\",\"pos\":1,\"gen\":1,\"epoch\":1}"), "metadata.kser.attempt: is missing");
 	refused(WITH_KSER("{\"op\":\"" OPERATION "\",\"pos\":1,\"attempt\":1,\"epoch\":1}"), "metadata.kser.gen: is missing");
 	refused(WITH_KSER("{\"op\":\"" OPERATION "\",\"pos\":1,\"attempt\":1,\"gen\":1}"), "metadata.kser.epoch: is missing");
-	refused(WITH_KSER("{\"kind\":\"claim\"}"), "metadata.kser.op: is missing");
+	refused(WITH_KSER("{\"kind\":\"result\"}"), "metadata.kser.op: is missing");
 	refused(WITH_KSER("{\"op\":\"x\",\"pos\":1,\"attempt\":1,\"gen\":1,\"epoch\":1}"), "metadata.kser.op: must be a uuid");
 	refused(WITH_KSER("{\"op\":\"" OPERATION "0\",\"pos\":1,\"attempt\":1,\"gen\":1,\"epoch\":1}"), "metadata.kser.op: must be a uuid");
 	refused(WITH_KSER("{\"op\":1,\"pos\":1,\"attempt\":1,\"gen\":1,\"epoch\":1}"), "metadata.kser.op: must be a string, not an integer");
@@ -432,7 +436,6 @@ Test(message, a_claim_carries_the_result_as_it_came)
 	cr_assert_eq(message.stamp.kind, MESSAGE_CLAIM);
 	cr_assert(message.stamp.retry);
 	cr_assert_eq(message.stamp.tasks.kind, JSON_NULL);
-	cr_assert_eq(message.stamp.attempt, 1);
 	buffer_clear(&text);
 }
 
