@@ -21,6 +21,7 @@
 #define MAKE_AGAIN_MS 1000     /* until a topic that could not be made is tried again */
 #define GATE_LOOK_MS 100       /* between two looks at what the orchestrators have committed */
 #define GATE_TELL_MS 10000     /* waiting for so long is told */
+#define LOSE_APART_MS 2000     /* between two findings that a task is lost: a heartbeat, which may bring its claim */
 #define FOUND_TOLD_MAX 20      /* lines for what one round found */
 
 struct rounds {
@@ -29,6 +30,7 @@ struct rounds {
 	struct renewal renewal;
 	int64_t started_ms; /* the last round */
 	int64_t learned_ms; /* the partitions */
+	int64_t lost_ms;    /* when what is lost was asked for last */
 	bool told;          /* that rounds cannot be completed */
 
 	/* the present round */
@@ -271,6 +273,15 @@ static enum status lose(struct rounds *rounds, int queue, struct error *err)
 	return E_OK;
 }
 
+/* Rounds that follow each other closely must not find the same twice before a heartbeat could come. */
+static void keep_apart(struct rounds *rounds)
+{
+	int64_t wait_ms = rounds->lost_ms + LOSE_APART_MS - clock_monotonic_ms();
+	if (wait_ms > 0 && wait_ms <= LOSE_APART_MS)
+		(void)cell_pause(rounds->engine.cell, wait_ms);
+	rounds->lost_ms = clock_monotonic_ms();
+}
+
 /* --- A round */
 
 /* All steps in their order, for all queues. */
@@ -293,6 +304,8 @@ static enum status steps(struct rounds *rounds, struct error *err)
 		status = wait_for_replies(rounds, err);
 	if (!status)
 		status = expire(rounds, err);
+	if (!status)
+		keep_apart(rounds);
 	for (int queue = 0; queue < queues && !status; queue++)
 		status = lose(rounds, queue, err);
 	return status;
