@@ -1,2 +1,2 @@
--- Whether the server is another one than before, so that a new generation was drawn.
+-- True: the server is another one, there is a new generation.
 select kser.check_identity()

@@ -1,2 +1,2 @@
--- $1 why nothing may be dispatched any more.
+-- $1 reason.
 select kser.halt($1)

@@ -1,2 +1,2 @@
--- $1 the worker's incarnation, $2 names of tasks that it holds, $3 the lease. Rows: those that it is to stop.
+-- $1 worker, $2 names as jsonb, $3 lease. The names that are to stop.
 select operation_id, position, uuid, attempt, generation from kser.hold($1, $2, $3)

@@ -1,2 +1,2 @@
--- $1 ids of dead letters that are on their topics again.
+-- $1 ids of dead letters that the broker has acknowledged.
 select kser.redriven($1)

@@ -1,2 +1,2 @@
--- $1 the worker's incarnation, $2 names of tasks, each with a reason. Rows: places that became free, by queue.
+-- $1 worker, $2 names as jsonb.
 select queue, freed from kser.release($1, $2)
