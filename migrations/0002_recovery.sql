@@ -64,6 +64,8 @@ create table kser.policies (
 	actor text not null default session_user
 );
 
+alter table kser.operations add body_hash bytea;          -- of its submission, where its key holds while it is active: retry takes the key again
+
 -- Paused operations are not looked at where the running ones are: they may be many.
 drop index kser.operations_running;
 create index operations_running on kser.operations (window_queue, id) where started_at is not null and finished_at is null and not held;

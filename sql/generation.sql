@@ -78,6 +78,11 @@ begin
 	select * into m from meta;
 	if m.system_identifier = now_identifier and m.timeline = now_timeline then
 		return false;
+	end if;
+	-- Of several that ask at the same moment one makes the generation.
+	select * into m from meta for update;
+	if m.system_identifier = now_identifier and m.timeline = now_timeline then
+		return false;
 	elsif m.synchronous_failover and m.system_identifier = now_identifier then
 		update meta set timeline = now_timeline;
 		return false;

@@ -1,5 +1,5 @@
 -- Puts a task whose row is locked back: it waits for `delay` and is started with the next attempt. Not a failure.
--- Of a held operation no row in `ready` is made: resuming makes it.
+-- Of a held operation what is due at once needs no row in `ready`: resuming makes it.
 create or replace function kser.put_back(t timestamptz, operation uuid, at integer, delay interval) returns void language plpgsql volatile
 set search_path = pg_catalog, kser, pg_temp as $$
 begin
@@ -8,7 +8,7 @@ begin
 	insert into ready (queue, priority, due_at, operation_id, position, attempt, started)
 	select k.queue, o.priority, t + delay, operation, at, k.attempt, true
 	from tasks k join operations o on o.id = k.operation_id
-	where k.operation_id = operation and k.position = at and o.status = 'RUNNING' and not o.held;
+	where k.operation_id = operation and k.position = at and o.status = 'RUNNING' and (not o.held or delay > '0');
 end
 $$;
 

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-BEAT = "select * from kser.beat(%s, 'host:1', '0', 1, false, %s, %s, %s)"
 
 
-def beat(engine, instance, joining=True, lease="4s", silence="8s"):
-    return engine.rows(BEAT, instance, joining, lease, silence)[0]
+def beat(engine, instance, **options):
+    return engine.beat(instance, **options)
 
 
 def test_one_keeper_at_a_time(engine):
