@@ -62,3 +62,5 @@ create table kser.policies (
 	set_at timestamptz not null default clock_timestamp(),
 	actor text not null default session_user
 );
+
+alter table kser.operations add body_hash bytea;          -- of its submission, where its key holds while it is active: retry takes the key again

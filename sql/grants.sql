@@ -14,7 +14,8 @@ begin
 	end if;
 	if exists (select from pg_roles where rolname = 'kser_operate') then
 		grant usage on schema kser to kser_operate;
-		grant execute on function kser.submit, kser.submit_many to kser_operate;
+		grant execute on function kser.submit, kser.submit_many, kser.cancel, kser.cancel_many, kser.pause, kser.pause_many, kser.resume, kser.resume_many,
+			kser.retry, kser.retry_many to kser_operate;
 		grant select on all tables in schema kser to kser_operate;
 	end if;
 	if exists (select from pg_roles where rolname = 'kser_engine') then
