@@ -6,6 +6,7 @@ equal), `gen_random_uuid()` and `random()` by dice that are set by the seed. Two
 status, with the number of the call that made it.
 """
 
+import os
 import re
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import psycopg2.extensions
 from support.postgres import Postgres
 
 ROOT = Path(__file__).resolve().parents[2]
+SOURCE = Path(os.environ.get("KSER_SIMULATED", ROOT))
 
 # As the engine's own connections are (sql/connection.c); plans are made once and kept.
 ENGINE = ("-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
@@ -30,10 +32,10 @@ create function sim.clock_timestamp() returns timestamptz language sql volatile 
 	select to_timestamp(current_setting('sim.seconds')::float8) + nextval('sim.looks') * interval '1 microsecond'
 $$;
 create function sim.random_uuid() returns uuid language sql volatile as $$
-	select md5(current_setting('sim.seed') || nextval('sim.looks'))::uuid
+	select md5(current_setting('sim.seed') || ':' || nextval('sim.looks'))::uuid
 $$;
 create function sim.random() returns float8 language sql volatile as $$
-	select ('x' || left(md5(current_setting('sim.seed') || nextval('sim.looks')), 7))::bit(28)::integer / 268435456.0::float8
+	select ('x' || left(md5(current_setting('sim.seed') || ':' || nextval('sim.looks')), 7))::bit(28)::integer / 268435456.0::float8
 $$;
 create unlogged table sim.changes (id bigint generated always as identity, call integer, operation_id uuid, task uuid,
 	was text, now text, was_attempt integer, attempt integer, was_held boolean, held boolean);
@@ -78,11 +80,11 @@ def of_the_simulator(text):
 
 
 def source(name):
-    return (ROOT / "sql" / name).read_text()
+    return (SOURCE / "sql" / name).read_text()
 
 
 def files_in_order():
-    return [line for line in (ROOT / "sql" / "order.txt").read_text().split() if line.endswith(".sql")]
+    return [line for line in (SOURCE / "sql" / "order.txt").read_text().split() if line.endswith(".sql")]
 
 
 def patched(name, patches):
@@ -104,7 +106,7 @@ def install(database):
     connection = database.connect()
     with connection.cursor() as cursor:
         cursor.execute("set sim.seconds = '0'; set sim.seed = 'install'; set client_min_messages = error;" + WORLD)
-        migrations = sorted((ROOT / "migrations").glob("*.sql"))
+        migrations = sorted((SOURCE / "migrations").glob("*.sql"))
         for migration in migrations:
             cursor.execute(of_the_simulator(migration.read_text()))
         for name in files_in_order():
@@ -133,8 +135,9 @@ class Session:
     """The one connection on which all actors call. Each call is a transaction; within `begin` … `commit` it is a
     subtransaction, and `back_to_start` undoes all of them: a backup put back."""
 
-    def __init__(self, database):
-        self.connection = database.connect(options=ENGINE)
+    def __init__(self, url):
+        self.connection = psycopg2.connect(str(url), options=ENGINE)
+        self.connection.autocommit = True
         psycopg2.extensions.register_type(UUID_AS_TEXT, self.connection)
         self.cursor = self.connection.cursor()
         self.number = 0        # of the last call

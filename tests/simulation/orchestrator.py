@@ -276,18 +276,18 @@ class Keeper(Thread):
         super().__init__(process, "keeper")
         self.wanted = None   # (queue, places) of the admission that has begun
 
-    def step(self):
+    def step(self, look=True):
         if self.rows is not None:
             self.hand_over()
         elif self.wanted is not None:
             self.admit()
         else:
-            self.choose()
+            self.choose(look)
 
-    def choose(self):
-        """Counts the windows, where it has the role, and begins an admission."""
+    def choose(self, look):
+        """Counts the windows, where it has the role, and begins an admission. Not `look`: only of what lanes have freed."""
         process = self.process
-        if process.role:
+        if process.role and look:
             for queue, free, *_ in self.world.call("window_free", "select queue, free, spare from kser.window_free()"):
                 if queue in self.world.tasks:
                     process.freed[queue] = free
@@ -304,7 +304,8 @@ class Keeper(Thread):
         for row in self.world.call("admit", ADMIT, queue, targets):
             dispatch = dict(zip(DISPATCH, row), queue=queue)
             self.rows.append((dispatch, self.world.dispatched(dispatch)))
-        self.process.freed[queue] -= len(self.rows)
+        # Less than there was room for: nothing more is due.
+        self.process.freed[queue] = self.process.freed[queue] - places if len(self.rows) == places else 0
 
     def hand_over(self):
         if self.world.rng.random() < self.world.unknown_rate:
@@ -391,7 +392,7 @@ class Rounds:
             self.stage = self.since = self.finished_at = None
             return False
         if self.stage is None:
-            if self.world.now - self.begun_at < 2:
+            if self.world.now - self.begun_at < 2 or not self.process.in_flight:
                 return False
             self.stage = 0
         stages = self.STAGES_WITHOUT_GATE if "no_gate_of_a_lease" in self.world.switches else self.STAGES
@@ -421,7 +422,7 @@ class Process:
         self.generation = None
         self.beat_at = -99.0
         self.freed = dict.fromkeys(world.queues, 0)
-        self.overdue = self.stops = False
+        self.in_flight = self.overdue = self.stops = False
         self.keeper = Keeper(self)
         self.lanes = [Lane(self, i) for i in range(lanes)]
         self.rounds = Rounds(self)
@@ -440,7 +441,7 @@ class Process:
 
     def beat(self):
         world = self.world
-        (registered, generation, epoch, role, _, overdue, stops), = world.call("beat", BEAT, self.id, self.name, self.floor(), not self.joined)
+        (registered, generation, epoch, role, in_flight, overdue, stops), = world.call("beat", BEAT, self.id, self.name, self.floor(), not self.joined)
         for other in world.processes:
             if other.registered and other is not self and world.now - other.beat_at > SILENCE and role:
                 self.notice_removed(other)
@@ -453,7 +454,7 @@ class Process:
         self.beat_at = world.now
         self.epoch = epoch
         self.role = role
-        self.overdue, self.stops = overdue, stops
+        self.in_flight, self.overdue, self.stops = in_flight, overdue, stops
         if role and self.generation != generation and self.generation is not None:
             world.control.append(("generation", generation))
         self.generation = generation

@@ -14,7 +14,8 @@ from simulation.world import SILENCE, Violation, World
 # thing and nothing of another.
 STEPS = {
     "time": 14, "beat": 5, "admit": 9, "lane": 22, "deliver": 14, "acknowledge": 10, "lane_commit": 6, "round": 8, "whole_round": 5, "publish": 2, "spare": 1,
-    "poll": 12, "start": 9, "finish": 9, "worker_commit": 7, "listen": 3, "heartbeat": 2, "stall": 3,
+    "poll": 12, "start": 9, "finish": 9, "worker_commit": 7, "listen": 3, "heartbeat": 1, "stall": 3,
+    "worker_turn": 10, "lane_turn": 10, "keeper_turn": 8,
 }
 FAULTS = {
     "crash_orchestrator": 3, "stall_orchestrator": 2, "crash_worker": 3, "freeze_worker": 2, "cut_off_worker": 2, "rebalance_workers": 3, "drain_worker": 1.5,
@@ -46,7 +47,7 @@ class Schedule:
         """Raises Violation."""
         try:
             self.set_up()
-            for self.step_number in range(self.rng.randint(40, 220)):
+            for self.step_number in range(self.rng.randint(30, 200)):
                 self.step()
             self.recover()
             check(self.world)
@@ -64,6 +65,7 @@ class Schedule:
         world.plan_rate = rng.choice((0, 0.1, 0.4))
         world.plans_left = 3
         world.hang_rate = rng.choice((0, 0.5))
+        self.finish_chance = rng.choice((0.1, 0.3, 0.7))
         world.unknown_rate = rng.choice((0, 0, 0.1, 0.3))
         self.window = rng.choice((1, 2, 3, 2000))
         self.session.look("insert into kser.queues (name, window_size) select unnest(%s::text[]), %s on conflict (name) do update set window_size = excluded.window_size returning 1",
@@ -87,7 +89,7 @@ class Schedule:
         rng = self.rng
         weights = {name: weight * rng.choice((0.4, 1, 1, 2)) for name, weight in STEPS.items()}
         if rng.random() < 0.95:
-            rate = rng.choice((0.3, 1, 1.5))
+            rate = rng.choice((0.1, 0.3, 0.6, 1))
             weights.update({name: weight * rate * rng.choice((0, 0, 1, 3)) for name, weight in FAULTS.items()})
         if rng.random() < 0.6:
             weights.update({name: weight * rng.choice((0, 1, 1, 2)) for name, weight in VERBS.items()})
@@ -153,7 +155,7 @@ class Schedule:
         for worker in self.running_workers():
             worker.obey_silence()
         for process in self.running_processes():
-            if world.now - process.beat_at > 1.5 and self.can("beat", process):
+            if world.now - process.beat_at > 1.9 and self.can("beat", process):
                 process.beat()
 
     def beat(self):
@@ -222,7 +224,7 @@ class Schedule:
     def finish(self):
         worker = self.one(self.running_workers(), "finish")
         if worker:
-            worker.finish_some(0.5)
+            worker.finish_some(self.finish_chance)
             worker.left()
 
     def worker_commit(self):
@@ -239,6 +241,37 @@ class Schedule:
         worker = self.one(self.running_workers(), "heartbeat")
         if worker:
             worker.heartbeat()
+
+    def worker_turn(self):
+        """All that a worker would do in a moment."""
+        worker = self.one(self.running_workers())
+        if worker and self.broker_back <= self.step_number:
+            for what, act in (("poll", worker.poll), ("start", worker.start), ("deliver", worker.producer.flush), ("start", worker.start),
+                              ("finish", lambda: worker.finish_some(self.finish_chance)), ("deliver", worker.producer.flush), ("worker_commit", worker.commit)):
+                if self.can(what, worker):
+                    act()
+            worker.left()
+
+    def lane_turn(self):
+        lane = self.one([lane for p in self.running_processes() if p.joined for lane in p.lanes if lane.has_work()], "lane")
+        if lane:
+            for _ in range(12):
+                if lane.has_work():
+                    lane.step()
+            self.hand_over(lane)
+            if self.can("lane_commit", lane):
+                lane.commit()
+
+    def keeper_turn(self):
+        process = self.one([p for p in self.running_processes() if p.joined])
+        if process and self.can("admit", process.keeper):
+            for _ in range(3):
+                process.keeper.step()
+            self.hand_over(process.keeper)
+
+    def hand_over(self, thread):
+        if self.broker_back <= self.step_number and thread.process.registered and self.can("deliver", thread):
+            thread.producer.flush()
 
     def stall(self):
         """One thing of one actor does not get its turn for a while."""
@@ -532,8 +565,8 @@ class Schedule:
         world = self.world
         self.run_until(lambda: not self.unfinished("not held"), "operations that nobody holds have not ended")
         for operation in self.unfinished("held"):
-            world.call("resume", "select kser.resume(%s::uuid, 'end of the simulation')", operation)
-            world.steered("resume", operation, "resumed")
+            if world.call("resume", "select kser.resume(%s::uuid, 'end of the simulation')", operation, refused=("55000",)):
+                world.steered("resume", operation, "resumed")
         self.run_until(lambda: not self.unfinished("true"), "operations have not ended")
         self.settle()
 
@@ -563,12 +596,12 @@ class Schedule:
                 world.workers.append(Worker(world, len(world.workers) + 1, queue))
         for group in (world.orchestrators, *world.worker_groups.values()):
             self.rebalance(group)
+            group.marked = [True] * len(group.logs)  # what a stranger committed is committed anew: the operator's part
 
     def run_until(self, condition, complaint):
-        quick = 40
-        for turn in range(260):
-            self.turn(1.0 if turn < quick else 3.0)
-            if turn % 2 and condition():
+        for turn in range(150):
+            self.turn(2.0 if turn < 40 else 4.0)
+            if condition():
                 return
         self.world.violation(f"{complaint}: {self.stuck()}")
 
@@ -579,46 +612,58 @@ class Schedule:
                                  " join kser.tasks t on t.operation_id = o.id where o.id = any (%s::uuid[]) and o.finished_at is null and t.status <> 'SUCCESS'", list(self.world.submitted))
 
     def turn(self, seconds):
-        """Everybody once."""
+        """Time passes, then everybody gets as many turns as have an effect."""
         self.pass_time(seconds)
-        for worker in list(self.running_workers()):
-            worker.listen()
-            while worker.poll():
-                pass
-            worker.producer.flush()
-            worker.start()
-            worker.producer.flush()
-            worker.start()
-            worker.finish_some(0.7)
-            worker.producer.flush()
-            worker.commit()
-            if worker.left():
-                self.rebalance(worker.group)
         for process in self.running_processes():
-            if process.joined:
-                self.turn_of(process)
+            process.publish()
+        look = True
+        while True:
+            before = self.world.activity
+            for worker in list(self.running_workers()):
+                self.turn_of_worker(worker)
+            for process in self.running_processes():
+                if process.joined:
+                    self.turn_of_process(process, look)
+            look = False
+            if self.world.activity == before:
+                break
         for process in self.running_processes():
             process.rounds.run()
 
-    def turn_of(self, process):
-        process.publish()
+    def turn_of_worker(self, worker):
+        worker.listen()
+        while worker.poll():
+            pass
+        for _ in range(2):  # what is claimed before its start starts at the second look
+            worker.producer.flush()
+            worker.start()
+        worker.finish_some(0.7)
+        worker.producer.flush()
+        worker.commit()
+        if worker.left():
+            self.rebalance(worker.group)
+
+    def turn_of_process(self, process, look):
         for lane in process.lanes:
-            for _ in range(100):
-                if not lane.has_work():
-                    break
+            while lane.has_work():
                 lane.step()
-                if lane.rows is None and not lane.batch:
-                    lane.producer.flush()
             lane.producer.flush()
             lane.commit()
-        for _ in range(3 if process.role or process.keeper.rows is not None else 0):
-            process.keeper.step()
-        process.keeper.producer.flush()
+        keeper = process.keeper
+        if look or keeper.rows is not None or keeper.wanted or any(process.freed.values()):
+            keeper.step(look)
+            while keeper.rows is not None or keeper.wanted:
+                keeper.step()
+        keeper.producer.flush()
 
     def settle(self):
-        """All has ended: late answers arrive, hints are cleared away."""
-        for seconds in (3, 3, 70, 3, 3):
+        """All has ended: late answers arrive, hints are cleared away. The last round goes on although nothing is under way."""
+        for seconds in (3, 70, 3):
             self.turn(seconds)
+        for process in self.running_processes():
+            process.in_flight = True
+            process.rounds.begun_at = -99
+            process.rounds.run()
 
     def clean(self):
         """What the next schedule must not meet: its topics are others."""

@@ -321,6 +321,8 @@ class Worker:
             overrun = task.stamp.get("limit_ms") and (self.world.now - task.running_since) * 1000 > task.stamp["limit_ms"]
             if (not task.hangs and self.world.rng.random() < chance) or (task.hangs is False and overrun):
                 self.finish(task)
+            elif not task.hangs:
+                self.world.activity += 1
 
     def drain(self):
         """Leaves in good order: hands back what was not started, waits for what runs."""

@@ -58,6 +58,7 @@ class World:
         self.trace = []
         self.coverage = Counter()
         self.now = FIRST_SECOND
+        self.activity = 0       # rises with each record but heartbeats, and each task that still runs
         self.order = 0          # of events: rises with each
         self.timeline = 0
         self.silent = False     # the database was set back and nobody has said so
@@ -108,6 +109,7 @@ class World:
                 return None
             self.violation(f"{name}: the database says {error.pgcode}: {error.diag.message_primary} ({error.diag.context})")
         self.calls[self.session.number] = name
+        self.tell("  call %s", name)
         self.saw(f"call_{name}")
         return rows
 
@@ -133,6 +135,8 @@ class World:
 
     def logged(self, record):
         """A record has reached its log."""
+        if record.kind != "heartbeat":
+            self.activity += 1
         if record.kind == "task":
             record.launch.copies.append(record)
             record.launch.allowed += 1
