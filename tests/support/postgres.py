@@ -29,9 +29,10 @@ SETTINGS = {
 
 class Postgres:
     """One server in a directory of its own, reached by a socket there and by 127.0.0.1:port, with trust for all.
-    Commits are durable as in production. A server cannot run as root: then it runs as the user postgres."""
+    Commits are durable as in production, unless `settings` say otherwise. A server cannot run as root: then it runs as the user postgres."""
 
-    def __init__(self):
+    def __init__(self, settings=None):
+        self.settings = {**SETTINGS, **(settings or {})}
         self.directory = Path(tempfile.mkdtemp(prefix="kser-pg-"))
         self.data = self.directory / "data"
         self.log = self.directory / "log"
@@ -48,7 +49,7 @@ class Postgres:
         assert done.returncode == 0, f"{program}: {done.stdout}"
 
     def start(self):
-        settings = [f"-c{name}={value}" for name, value in SETTINGS.items()]
+        settings = [f"-c{name}={value}" for name, value in self.settings.items()]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen([PROGRAMS / "postgres", "-D", self.data, "-p", str(self.port), "-k", self.directory, *settings],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory, **self.account)
