@@ -31,8 +31,10 @@ class Postgres:
     """One server in a directory of its own, reached by a socket there and by 127.0.0.1:port, with trust for all.
     Commits are durable as in production. A server cannot run as root: then it runs as the user postgres."""
 
-    def __init__(self):
-        self.directory = Path(tempfile.mkdtemp(prefix="kser-pg-"))
+    def __init__(self, directory=None, **settings):
+        """`directory`: an empty one to live in, instead of a new one; `settings`: of postgresql.conf, beside SETTINGS."""
+        self.directory = Path(directory or tempfile.mkdtemp(prefix="kser-pg-"))
+        self.settings = {**SETTINGS, **settings}
         self.data = self.directory / "data"
         self.log = self.directory / "log"
         self.port = free_port()
@@ -48,7 +50,7 @@ class Postgres:
         assert done.returncode == 0, f"{program}: {done.stdout}"
 
     def start(self):
-        settings = [f"-c{name}={value}" for name, value in SETTINGS.items()]
+        settings = [f"-c{name}={value}" for name, value in self.settings.items()]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen([PROGRAMS / "postgres", "-D", self.data, "-p", str(self.port), "-k", self.directory, *settings],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory, **self.account)
