@@ -64,7 +64,7 @@ def read_executions(path, offset=0, skew=None):
 
 
 CHANGES = """
-	select id, extract(epoch from at)::float8, extract(epoch from pg_xact_commit_timestamp(((xid::text::numeric % 4294967296)::bigint::text)::xid))::float8,
+	select id, extract(epoch from at)::float8, extract(epoch from pg_xact_commit_timestamp(((xid::text::numeric %% 4294967296)::bigint::text)::xid))::float8,
 		operation_id::text, position, uuid::text, was, was_attempt, status, attempt, nonce
 	from audit.changes where operation_id = any (%s::uuid[]) order by id
 """
