@@ -39,13 +39,16 @@ def chosen(options):
 
 def run_all(suite, faults, options):
     outcomes = []
-    for fault in faults:
-        seeds = options.seeds or (1 if options.quick or options.only else fault.seeds)
-        for seed in range(options.first_seed, options.first_seed + seeds):
-            outcome = suite.run(fault, seed)
-            outcomes.append(outcome)
-            tell(outcome)
-    suite.drop_arena()
+    try:
+        for fault in faults:
+            seeds = options.seeds or (1 if options.quick or options.only else fault.seeds)
+            for seed in range(options.first_seed, options.first_seed + seeds):
+                outcomes.append(suite.run(fault, seed))
+                tell(outcomes[-1])
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+    finally:
+        suite.drop_arena()
     return outcomes
 
 

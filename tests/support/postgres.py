@@ -35,6 +35,7 @@ class Postgres:
         """`directory`: an empty one to live in, instead of a new one; `settings`: of postgresql.conf, beside SETTINGS."""
         self.directory = Path(directory or tempfile.mkdtemp(prefix="kser-pg-"))
         self.settings = {**SETTINGS, **settings}
+        self.environment = {}
         self.data = self.directory / "data"
         self.log = self.directory / "log"
         self.port = free_port()
@@ -53,7 +54,8 @@ class Postgres:
         settings = [f"-c{name}={value}" for name, value in self.settings.items()]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen([PROGRAMS / "postgres", "-D", self.data, "-p", str(self.port), "-k", self.directory, *settings],
-                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory, **self.account)
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory,
+                                            env={**os.environ, **self.environment}, **self.account)
         wait_until(self.answers, 60, f"PostgreSQL to start, see {self.log}")
 
     def running(self):
