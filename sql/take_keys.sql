@@ -1,3 +1,7 @@
+-- What tells two submissions with one key apart: all of it but the key.
+create or replace function kser.body_hash(submission jsonb) returns bytea language sql immutable parallel safe
+return sha256(convert_to((submission - 'key' - 'key_for')::text, 'UTF8'));
+
 -- Takes the idempotency keys of a list of submissions, in sorted order. For each: the id that its key stands for, which is
 -- the new id given in `ids` or that of the operation which has the key already. Raises 23505 for another body.
 -- A key holds while its operation is active, or until `key_for` has passed since the submit.
@@ -8,7 +12,7 @@ declare
 	present record;
 begin
 	for wanted in
-		select o ->> 'key' as key, sha256(convert_to((o - 'key' - 'key_for')::text, 'UTF8')) as body_hash,
+		select o ->> 'key' as key, body_hash(o) as body_hash,
 			clock_timestamp() + kser.duration(nullif(o -> 'key_for', 'null')) as until, ordinality
 		from jsonb_array_elements(submissions) with ordinality as list (o)
 		where o ->> 'key' is not null order by o ->> 'key', ordinality
