@@ -13,6 +13,7 @@
 #include "common/log.h"
 #include "common/memory.h"
 #include "orchestrator/placement.h"
+#include "orchestrator/rows.h"
 #include "sql/schema.h"
 
 struct queue {
@@ -27,6 +28,7 @@ struct cell {
 	struct topics topics;
 	atomic_bool stopping;
 	int wake_fd;
+	int rounds_fd;
 	int stop_fd; /* readable for ever once stopping */
 	atomic_bool failed;
 	atomic_llong stopped_ms;
@@ -35,8 +37,16 @@ struct cell {
 	atomic_int queue_count;
 	atomic_llong beat_sent_ms;
 	atomic_llong epoch;
+	atomic_llong generation;
+	atomic_uint terms; /* as keeper, so far */
+	atomic_bool role;
+	atomic_bool in_flight;
+	atomic_uint life;
+	atomic_uint lives[CELL_THREADS_MAX]; /* NO_THREAD, or the life that the thread is in */
 	atomic_llong floors[CELL_THREADS_MAX];
 };
+
+#define NO_THREAD UINT32_MAX
 
 struct cell *cell_new(const struct settings *settings)
 {
@@ -44,11 +54,14 @@ struct cell *cell_new(const struct settings *settings)
 	cell->settings = settings;
 	snprintf(cell->topics.prefix, sizeof cell->topics.prefix, "%s", settings->topic_prefix);
 	cell->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	cell->rounds_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	cell->stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	assert(cell->wake_fd >= 0 && cell->stop_fd >= 0);
+	assert(cell->wake_fd >= 0 && cell->rounds_fd >= 0 && cell->stop_fd >= 0);
 	pthread_mutex_init(&cell->lock, NULL);
-	for (int i = 0; i < CELL_THREADS_MAX; i++)
+	for (int i = 0; i < CELL_THREADS_MAX; i++) {
 		atomic_store(&cell->floors[i], INT64_MAX);
+		atomic_store(&cell->lives[i], NO_THREAD);
+	}
 	return cell;
 }
 
@@ -59,6 +72,7 @@ void cell_free(struct cell *cell)
 	for (int i = 0; i < atomic_load(&cell->queue_count); i++)
 		free_pointer(&cell->queues[i]);
 	close(cell->wake_fd);
+	close(cell->rounds_fd);
 	close(cell->stop_fd);
 	pthread_mutex_destroy(&cell->lock);
 	free_pointer(&cell);
@@ -87,6 +101,7 @@ void cell_stop(struct cell *cell)
 	atomic_store(&cell->stopping, true);
 	signal_fd(cell->stop_fd);
 	signal_fd(cell->wake_fd);
+	signal_fd(cell->rounds_fd);
 }
 
 void cell_fail(struct cell *cell)
@@ -118,6 +133,19 @@ bool cell_pause(struct cell *cell, int64_t wait_ms)
 	return !cell_stopping(cell);
 }
 
+#define IDENTITY_TIMEOUT_MS 35000
+
+/* Each connection may be to a server that was restored, or to another one: then everything that was sent before is of another life. */
+static enum status check_identity(struct connection *connection, const char *who, struct error *err)
+{
+	PGresult *row CLEANUP(result_clear) = NULL;
+	const struct embedded_file *statement = embedded_find(embedded_statements, embedded_statements_count, "check_identity.sql");
+	enum status status = connection_run(connection, statement, NULL, 0, true, IDENTITY_TIMEOUT_MS, &row, err);
+	if (!status && row_bool(row, 0, 0))
+		log_warning("the database's server is another one, all unfinished tasks are dispatched anew", "thread", who);
+	return status;
+}
+
 enum status cell_connect(struct cell *cell, const char *who, struct connection **connection, struct error *err)
 {
 	bool told = false;
@@ -125,6 +153,8 @@ enum status cell_connect(struct cell *cell, const char *who, struct connection *
 		enum status status = connection_open(cell->settings->database, orchestrator_program.name, CONNECTION_ENGINE, connection, err);
 		if (!status)
 			status = schema_check(*connection, err);
+		if (!status)
+			status = check_identity(*connection, who, err);
 		if (!status && told)
 			log_info("reached the database again", "thread", who);
 		if (!status)
@@ -170,6 +200,7 @@ static int add_queue(struct cell *cell, struct slice name)
 	placement_resize(&queue->placement, 1);
 	cell->queues[count] = queue;
 	atomic_store(&cell->queue_count, count + 1);
+	signal_fd(cell->rounds_fd); /* its topic is asked for there */
 	return count;
 }
 
@@ -198,6 +229,20 @@ void cell_set_partitions(struct cell *cell, int queue, int32_t partitions)
 	pthread_mutex_lock(&cell->lock);
 	placement_resize(&cell->queues[queue]->placement, partitions);
 	atomic_store(&cell->queues[queue]->partitions, partitions);
+	pthread_mutex_unlock(&cell->lock);
+}
+
+void cell_set_full(struct cell *cell, int queue, const int32_t *partitions, int32_t count)
+{
+	pthread_mutex_lock(&cell->lock);
+	placement_set_full(&cell->queues[queue]->placement, partitions, count);
+	pthread_mutex_unlock(&cell->lock);
+}
+
+void cell_set_led(struct cell *cell, int queue, const bool *led, int32_t count)
+{
+	pthread_mutex_lock(&cell->lock);
+	placement_set_led(&cell->queues[queue]->placement, led, count);
 	pthread_mutex_unlock(&cell->lock);
 }
 
@@ -246,17 +291,89 @@ int cell_wake_fd(const struct cell *cell)
 	return cell->wake_fd;
 }
 
-void cell_drain_wake(struct cell *cell)
+static void drain_fd(int fd)
 {
 	uint64_t count;
-	ssize_t got = read(cell->wake_fd, &count, sizeof count);
+	ssize_t got = read(fd, &count, sizeof count);
 	(void)got; /* nothing to read is fine */
+}
+
+void cell_drain_wake(struct cell *cell)
+{
+	drain_fd(cell->wake_fd);
+}
+
+int cell_rounds_fd(const struct cell *cell)
+{
+	return cell->rounds_fd;
+}
+
+void cell_wake_rounds(struct cell *cell)
+{
+	signal_fd(cell->rounds_fd);
+}
+
+void cell_drain_rounds(struct cell *cell)
+{
+	drain_fd(cell->rounds_fd);
 }
 
 void cell_set_beat(struct cell *cell, struct beat beat)
 {
+	bool begins = beat.in_flight && !atomic_load(&cell->in_flight);
+	if (beat.role && !atomic_load(&cell->role))
+		atomic_fetch_add(&cell->terms, 1);
+	atomic_store(&cell->role, beat.role);
+	atomic_store(&cell->in_flight, beat.in_flight);
+	atomic_store(&cell->generation, beat.generation);
 	atomic_store(&cell->epoch, beat.epoch);
 	atomic_store(&cell->beat_sent_ms, beat.sent_ms);
+	if (begins)
+		signal_fd(cell->rounds_fd);
+}
+
+uint32_t cell_term(const struct cell *cell)
+{
+	return atomic_load(&cell->role) ? atomic_load(&cell->terms) : 0;
+}
+
+bool cell_wants_rounds(const struct cell *cell)
+{
+	return atomic_load(&cell->role) && atomic_load(&cell->in_flight) && cell_may_dispatch(cell);
+}
+
+uint32_t cell_life(const struct cell *cell)
+{
+	return atomic_load(&cell->life);
+}
+
+void cell_end_life(struct cell *cell)
+{
+	atomic_store(&cell->role, false);
+	atomic_store(&cell->in_flight, false);
+	atomic_store(&cell->beat_sent_ms, INT64_MIN / 2);
+	atomic_fetch_add(&cell->life, 1);
+}
+
+void cell_set_life(struct cell *cell, int thread, uint32_t life)
+{
+	atomic_store(&cell->lives[thread], life);
+}
+
+bool cell_life_begun(const struct cell *cell)
+{
+	uint32_t life = cell_life(cell);
+	for (int i = 0; i < CELL_THREADS_MAX; i++) {
+		uint32_t one = atomic_load(&cell->lives[i]);
+		if (one != NO_THREAD && one != life)
+			return false;
+	}
+	return true;
+}
+
+int64_t cell_generation(const struct cell *cell)
+{
+	return atomic_load(&cell->generation);
 }
 
 int64_t cell_epoch(const struct cell *cell)

@@ -18,7 +18,7 @@
 #include "sql/connection.h"
 
 #define QUEUES_MAX 1000
-#define CELL_THREADS_MAX 65 /* the lanes and the keeper */
+#define CELL_THREADS_MAX 66 /* the lanes, the rounds and the keeper */
 
 struct cell; /* opaque */
 
@@ -43,7 +43,7 @@ int cell_drain_left_ms(const struct cell *cell);
 bool cell_pause(struct cell *cell, int64_t wait_ms);
 
 /*
- * Opens a connection for the engine and checks the schema; waits with back-off while the database is
+ * Opens a connection for the engine, checks the schema and whether it is still the same server; waits with back-off while the database is
  * away and says so once. E_RETRY only when the cell is stopping; others as schema_check and connection_open.
  */
 MUST_USE enum status cell_connect(struct cell *cell, const char *who, struct connection **connection, struct error *err);
@@ -62,6 +62,13 @@ const char *cell_queue_name(struct cell *cell, int queue);
 int32_t cell_partitions(struct cell *cell, int queue);
 void cell_set_partitions(struct cell *cell, int queue, int32_t partitions);
 
+/*
+ * What is known of a queue's partitions: all others are taken before those whose workers are full (the list replaces the one
+ * before), and these before those without a leader (`led`: one for each of the `count` partitions).
+ */
+void cell_set_full(struct cell *cell, int queue, const int32_t *partitions, int32_t count);
+void cell_set_led(struct cell *cell, int queue, const bool *led, int32_t count);
+
 /* The placement of one queue, locked. For -1 the target is partition 0 and nothing is counted. */
 void cell_choose(struct cell *cell, int queue, int32_t *targets, int32_t count);
 void cell_sent(struct cell *cell, int queue, int32_t partition);
@@ -75,14 +82,39 @@ void cell_drain_wake(struct cell *cell);
 
 /* --- The beat. */
 struct beat {
-	int64_t sent_ms; /* monotonic, when the last good one was sent */
-	int64_t epoch;   /* last seen */
+	int64_t sent_ms;    /* monotonic, when the last good one was sent */
+	int64_t epoch;      /* last seen */
+	int64_t generation;
+	bool role;          /* the keeper's */
+	bool in_flight;     /* with the role: something is dispatched or claimed, so that rounds are needed */
 };
 void cell_set_beat(struct cell *cell, struct beat beat);
 int64_t cell_epoch(const struct cell *cell);
+int64_t cell_generation(const struct cell *cell);
 
 /* Whether the last good beat is recent enough to hand dispatches to the broker. */
 bool cell_may_dispatch(const struct cell *cell);
+
+/* The number of this term as keeper, from 1; 0: without the role. */
+uint32_t cell_term(const struct cell *cell);
+
+/* Whether rounds are to be made: the role, something in flight, and a recent beat. */
+bool cell_wants_rounds(const struct cell *cell);
+
+/* Readable when there may be something new for the rounds: a queue, the role, the stop. */
+int cell_rounds_fd(const struct cell *cell);
+void cell_wake_rounds(struct cell *cell);
+void cell_drain_rounds(struct cell *cell);
+
+/*
+ * --- Lives. One ends when the others have removed this instance: what it had not handed over must not be sent any more.
+ * Each thread with a producer drops that and says so; only then may the instance register anew. Ending one stops all
+ * dispatching until the next good beat.
+ */
+uint32_t cell_life(const struct cell *cell);
+void cell_end_life(struct cell *cell);
+void cell_set_life(struct cell *cell, int thread, uint32_t life); /* the thread has nothing left of an earlier one */
+bool cell_life_begun(const struct cell *cell);                    /* all of them have */
 
 /* The floor of thread `thread` (0 …): no dispatch of its that is or will be unacknowledged has a smaller epoch. */
 void cell_set_floor(struct cell *cell, int thread, int64_t floor);

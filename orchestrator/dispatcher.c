@@ -13,7 +13,7 @@
 struct flight {
 	struct refused identity; /* reason empty until it is refused */
 	int64_t epoch;
-	int queue;
+	int queue; /* -1: no dispatch, a record of another topic */
 	int32_t partition;
 	struct buffer record; /* only while it waits to be sent again */
 	struct flight *next;
@@ -34,7 +34,10 @@ struct dispatcher {
 	dispatcher_acknowledged *acknowledged;
 	void *context;
 	struct buffer record;
+	uint32_t life; /* of the cell, in which its flights began */
+	bool purging;
 	size_t pending;
+	size_t forwarding; /* records that are no dispatches */
 	struct epoch_count *epochs;
 	struct flight *refused;
 	struct flight *again; /* the broker could not take them */
@@ -113,11 +116,22 @@ static bool is_permanent(rd_kafka_resp_err_t error)
 	}
 }
 
+/* A record that is no dispatch has ended. */
+static void land_forwarded(struct dispatcher *dispatcher, struct flight *flight, const char *topic, rd_kafka_resp_err_t error)
+{
+	dispatcher->forwarding--;
+	if (error && !dispatcher->purging)
+		log_warning("could not send a record", "topic", topic, "error", rd_kafka_err2str(error));
+	else if (!error && flight->identity.origin.partition >= 0)
+		dispatcher->acknowledged(dispatcher->context, flight->identity.origin);
+	flight_free(flight);
+}
+
 /* The flight has ended, one way or another. */
 static void land(struct dispatcher *dispatcher, struct flight *flight, rd_kafka_resp_err_t error)
 {
 	count_epoch(dispatcher, flight->epoch, -1);
-	if (is_permanent(error)) {
+	if (is_permanent(error) && !dispatcher->purging) {
 		refuse(dispatcher, flight, rd_kafka_err2str(error));
 		return;
 	}
@@ -139,7 +153,9 @@ static void delivered(rd_kafka_t *producer, const rd_kafka_message_t *record, vo
 	struct dispatcher *dispatcher = opaque;
 	struct flight *flight = record->_private;
 	(void)producer;
-	if (record->err && !is_permanent(record->err) && !cell_stopping(dispatcher->cell))
+	if (flight->queue < 0)
+		land_forwarded(dispatcher, flight, rd_kafka_topic_name(record->rkt), record->err);
+	else if (record->err && !is_permanent(record->err) && !dispatcher->purging && !cell_stopping(dispatcher->cell))
 		send_later(dispatcher, flight, record->payload, record->len);
 	else
 		land(dispatcher, flight, record->err);
@@ -155,7 +171,7 @@ enum status dispatcher_open(struct cell *cell, const char *client_id, dispatcher
 	struct dispatcher **dispatcher, struct error *err)
 {
 	struct dispatcher *made = xcalloc(1, sizeof *made);
-	*made = (struct dispatcher){.cell = cell, .acknowledged = acknowledged, .context = context};
+	*made = (struct dispatcher){.cell = cell, .acknowledged = acknowledged, .context = context, .life = cell_life(cell)};
 	snprintf(made->client_id, sizeof made->client_id, "%s", client_id);
 	enum status status = open_producer(made, err);
 	if (status) {
@@ -179,36 +195,57 @@ static void close_producer(struct dispatcher *dispatcher, int timeout_ms)
 	dispatcher->producer = NULL;
 }
 
-void dispatcher_close(struct dispatcher *dispatcher, int timeout_ms)
+/* Drops what waits here, outside the producer. */
+static void drop_waiting(struct dispatcher *dispatcher)
 {
 	struct refused ignored;
-	if (!dispatcher)
-		return;
-	rd_kafka_flush(dispatcher->producer, timeout_ms);
-	close_producer(dispatcher, 1000);
 	while (dispatcher_take_refused(dispatcher, &ignored))
 		;
 	for (struct flight *flight; (flight = dispatcher->again);) {
 		LL_DELETE(dispatcher->again, flight);
 		land(dispatcher, flight, RD_KAFKA_RESP_ERR__PURGE_QUEUE);
 	}
+}
+
+void dispatcher_close(struct dispatcher *dispatcher, int timeout_ms)
+{
+	if (!dispatcher)
+		return;
+	rd_kafka_flush(dispatcher->producer, timeout_ms);
+	close_producer(dispatcher, 1000);
+	drop_waiting(dispatcher);
 	buffer_clear(&dispatcher->record);
 	free_pointer(&dispatcher);
+}
+
+static void replace_producer(struct dispatcher *dispatcher)
+{
+	struct error err;
+	close_producer(dispatcher, 1000);
+	if (open_producer(dispatcher, &err)) {
+		log_error("cannot make a producer", "error", err.text);
+		abort(); /* the settings were good for the one before */
+	}
 }
 
 /* An idempotent producer that has met a fatal error takes nothing any more: a new one sends what it had not delivered. */
 static void replace_if_fatal(struct dispatcher *dispatcher)
 {
 	char reason[200];
-	struct error err;
 	if (rd_kafka_fatal_error(dispatcher->producer, reason, sizeof reason) == RD_KAFKA_RESP_ERR_NO_ERROR)
 		return;
 	log_warning("the producer met a fatal error, making a new one", "client", dispatcher->client_id, "error", reason);
-	close_producer(dispatcher, 1000);
-	if (open_producer(dispatcher, &err)) {
-		log_error("cannot make a producer", "error", err.text);
-		abort(); /* the settings were good for the one before */
-	}
+	replace_producer(dispatcher);
+}
+
+/* A new producer, so that nothing of what the old one was about to send or to repeat can follow. */
+void dispatcher_purge(struct dispatcher *dispatcher)
+{
+	dispatcher->purging = true;
+	replace_producer(dispatcher);
+	drop_waiting(dispatcher);
+	dispatcher->purging = false;
+	dispatcher->life = cell_life(dispatcher->cell);
 }
 
 static void send_again(struct dispatcher *dispatcher)
@@ -256,7 +293,8 @@ void dispatcher_send(struct dispatcher *dispatcher, int queue, int32_t partition
 	cell_sent(dispatcher->cell, queue, partition);
 	while (!produce(dispatcher, flight, partition, dispatcher->record.bytes, dispatcher->record.length)) {
 		rd_kafka_resp_err_t error = rd_kafka_last_error();
-		if (is_permanent(error) || cell_stopping(dispatcher->cell)) {
+		/* Of a life that has ended: all of it is about to be purged. */
+		if (is_permanent(error) || cell_stopping(dispatcher->cell) || dispatcher->life != cell_life(dispatcher->cell)) {
 			land(dispatcher, flight, error);
 			return;
 		}
@@ -266,6 +304,27 @@ void dispatcher_send(struct dispatcher *dispatcher, int queue, int32_t partition
 		}
 		rd_kafka_poll(dispatcher->producer, 50);
 	}
+}
+
+static void forward(struct dispatcher *dispatcher, const char *topic, int32_t partition, struct slice record, struct origin origin)
+{
+	struct flight *flight = xcalloc(1, sizeof *flight);
+	*flight = (struct flight){.identity = {.origin = origin}, .queue = -1};
+	dispatcher->forwarding++;
+	rd_kafka_resp_err_t error = rd_kafka_producev(dispatcher->producer, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(partition),
+		RD_KAFKA_V_VALUE((void *)(uintptr_t)record.start, record.length), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_OPAQUE(flight), RD_KAFKA_V_END);
+	if (error)
+		land_forwarded(dispatcher, flight, topic, error);
+}
+
+void dispatcher_tell(struct dispatcher *dispatcher, const char *topic, struct slice record)
+{
+	forward(dispatcher, topic, 0, record, (struct origin){.partition = -1});
+}
+
+void dispatcher_forward(struct dispatcher *dispatcher, const char *topic, struct slice record, struct origin origin)
+{
+	forward(dispatcher, topic, RD_KAFKA_PARTITION_UA, record, origin);
 }
 
 void dispatcher_poll(struct dispatcher *dispatcher, int timeout_ms)
@@ -280,6 +339,11 @@ void dispatcher_poll(struct dispatcher *dispatcher, int timeout_ms)
 size_t dispatcher_pending(const struct dispatcher *dispatcher)
 {
 	return dispatcher->pending;
+}
+
+size_t dispatcher_forwarding(const struct dispatcher *dispatcher)
+{
+	return dispatcher->forwarding;
 }
 
 bool dispatcher_take_refused(struct dispatcher *dispatcher, struct refused *refused)

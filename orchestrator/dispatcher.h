@@ -6,6 +6,8 @@
  *
  * A dispatch that the broker refuses for good waits in a list until the owner takes it; any other error may
  * heal: it is sent again, by a new producer when the old one can take nothing any more.
+ *
+ * It also sends records that are no dispatches, to any topic: once, and they hold nothing back.
  */
 
 #include <librdkafka/rdkafka.h>
@@ -49,11 +51,25 @@ void dispatcher_send(struct dispatcher *dispatcher, int queue, int32_t partition
 /* Puts a dispatch that cannot be sent at all into the list of refused ones. */
 void dispatcher_refuse(struct dispatcher *dispatcher, const struct dispatch *dispatch, struct origin origin, const char *reason);
 
+/*
+ * Sends a record of its own to partition 0 of a topic, or to any partition. It is lost when the broker does not take it; when it
+ * does and `origin` has a partition (>= 0), `acknowledged` is called.
+ */
+void dispatcher_tell(struct dispatcher *dispatcher, const char *topic, struct slice record);
+void dispatcher_forward(struct dispatcher *dispatcher, const char *topic, struct slice record, struct origin origin);
+
+/*
+ * Drops all that is not acknowledged, for good: the broker gets none of it any more, nothing of it is reported, and none of the
+ * refused ones is left.
+ */
+void dispatcher_purge(struct dispatcher *dispatcher);
+
 /* Serves reports, and sends again what the broker could not take; blocks up to `timeout_ms` (0: not at all). */
 void dispatcher_poll(struct dispatcher *dispatcher, int timeout_ms);
 
-/* How many are not acknowledged, refused or dropped yet. */
+/* How many are not acknowledged, refused or dropped yet; of the other records as well. */
 size_t dispatcher_pending(const struct dispatcher *dispatcher);
+size_t dispatcher_forwarding(const struct dispatcher *dispatcher);
 
 /* The smallest epoch among them; INT64_MAX when there is none. */
 int64_t dispatcher_floor(const struct dispatcher *dispatcher);

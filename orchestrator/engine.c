@@ -21,9 +21,15 @@ const struct embedded_file *engine_statement(const char *name)
 	return embedded_find(embedded_statements, embedded_statements_count, name);
 }
 
-static bool is_lock(const struct error *err)
+bool engine_is_full(const struct error *err)
 {
-	return strcmp(err->sqlstate, "55P03") == 0 || strcmp(err->sqlstate, "40P01") == 0 || strcmp(err->sqlstate, "40001") == 0;
+	return strcmp(err->sqlstate, "53400") == 0;
+}
+
+/* The server is well and cannot do it now. */
+static bool is_for_later(const struct error *err)
+{
+	return strcmp(err->sqlstate, "55P03") == 0 || strcmp(err->sqlstate, "40P01") == 0 || strcmp(err->sqlstate, "40001") == 0 || engine_is_full(err);
 }
 
 /* One try. E_RETRY: connection or server; the caller waits and comes again. */
@@ -34,6 +40,7 @@ static enum status try_once(struct engine *engine, const struct embedded_file *s
 		enum status status = cell_connect(engine->cell, engine->who, &engine->connection, err);
 		if (status)
 			return status == E_RETRY ? E_RETRY : E_FATAL; /* another schema, say: tried again until it is mended */
+		engine->connects++;
 	}
 	return connection_run(engine->connection, statement, parameters, count, true, CALL_TIMEOUT_MS, result, err);
 }
@@ -44,7 +51,7 @@ enum status engine_run(struct engine *engine, const struct embedded_file *statem
 	for (int64_t wait_ms = 20;; wait_ms = wait_ms < 500 ? wait_ms * 2 : 1000) {
 		err->sqlstate[0] = '\0';
 		enum status status = try_once(engine, statement, parameters, count, result, err);
-		if (status == E_OK || status == E_INVALID || status == E_CONFLICT || (once && status == E_RETRY && is_lock(err)))
+		if (status == E_OK || status == E_INVALID || status == E_CONFLICT || (once && status == E_RETRY && is_for_later(err)))
 			return status;
 		if (cell_stopping(engine->cell))
 			return E_RETRY;

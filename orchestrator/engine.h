@@ -13,8 +13,9 @@ struct engine {
 	struct cell *cell;
 	const char *who; /* for logs */
 	int thread;      /* number of its floor in the cell */
+	unsigned connects; /* how often it has connected */
 	struct connection *connection;
-	struct dispatcher *dispatcher;
+	struct dispatcher *dispatcher; /* NULL in a thread that sends nothing */
 };
 
 void engine_clear(struct engine *engine);
@@ -24,11 +25,14 @@ const struct embedded_file *engine_statement(const char *name);
 
 /*
  * Runs a statement until the database has answered: reconnects, and repeats what may heal. E_RETRY only
- * when the cell is stopping, or at once for a lock that could not be had when `once` is set. E_INVALID, E_CONFLICT: what was
+ * when the cell is stopping, or, when `once` is set, at once for a lock that could not be had or a full backlog (engine_is_full). E_INVALID, E_CONFLICT: what was
  * given is refused. Anything else is logged and tried again after a second: it heals when somebody mends it.
  */
 MUST_USE enum status engine_run(struct engine *engine, const struct embedded_file *statement, const struct parameter *parameters, int count,
 	bool once, PGresult **result, struct error *err);
+
+/* Whether E_RETRY says that there is no room for what was given (SQLSTATE 53400). */
+bool engine_is_full(const struct error *err);
 
 /* Before a call that may decide dispatches, and after its dispatches were handed over: sets the thread's floor. */
 void engine_begin_call(struct engine *engine);

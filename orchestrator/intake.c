@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/limits.h"
 #include "common/log.h"
 #include "common/memory.h"
@@ -32,6 +33,7 @@ struct intake {
 	int64_t committed_ms;
 	int64_t unassigned_ms; /* since when the group has given us no assignment; 0: it has */
 	char client_id[32];
+	bool paused; /* submissions */
 	struct assigned partitions[2 * PARTITIONS_MAX];
 };
 
@@ -64,6 +66,7 @@ static void commit(struct intake *intake, bool wait)
 	intake->committed_ms = clock_monotonic_ms();
 	if (!list)
 		return;
+	(void)FAULT("apply.after_ack_before_commit_offset");
 	rd_kafka_resp_err_t error = rd_kafka_commit(intake->consumer, list, !wait);
 	if (error && error != RD_KAFKA_RESP_ERR__NO_OFFSET)
 		log_warning("could not commit offsets, they come again", "error", rd_kafka_err2str(error));
@@ -84,12 +87,25 @@ static void forget(struct intake *intake)
 			renew(&intake->partitions[slot], NULL);
 }
 
+static void pause_submissions(struct intake *intake)
+{
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+	for (int32_t slot = SUBMISSIONS_FROM; slot < 2 * PARTITIONS_MAX; slot++)
+		if (intake->partitions[slot].watermark)
+			rd_kafka_topic_partition_list_add(list, intake->operations, slot - SUBMISSIONS_FROM);
+	if (list->cnt > 0)
+		(void)(intake->paused ? rd_kafka_pause_partitions(intake->consumer, list) : rd_kafka_resume_partitions(intake->consumer, list));
+	rd_kafka_topic_partition_list_destroy(list);
+}
+
 static void assign(struct intake *intake, const rd_kafka_topic_partition_list_t *list)
 {
 	forget(intake);
 	for (int i = 0; i < list->cnt; i++)
 		renew(&intake->partitions[slot_of(intake, list->elems[i].topic, list->elems[i].partition)], watermark_new());
 	rd_kafka_assign(intake->consumer, list);
+	if (intake->paused)
+		pause_submissions(intake);
 }
 
 static void rebalance(rd_kafka_t *consumer, rd_kafka_resp_err_t event, rd_kafka_topic_partition_list_t *list, void *opaque)
@@ -147,11 +163,9 @@ enum status intake_open(struct cell *cell, const char *client_id, intake_revoked
 	return E_OK;
 }
 
-/* A member that the group has forgotten, or a client that has lost its way, would wait for ever: a new one joins. */
-static void join_anew(struct intake *intake)
+void intake_rejoin(struct intake *intake)
 {
 	struct error err;
-	log_warning("no assignment from the group, joining it anew", "client", intake->client_id);
 	kafka_consumer_close(intake->consumer, 1000);
 	forget(intake);
 	intake->consumer = NULL;
@@ -180,8 +194,11 @@ static void tell(const rd_kafka_message_t *event)
 
 rd_kafka_message_t *intake_next(struct intake *intake, int timeout_ms)
 {
-	if (intake->unassigned_ms && clock_monotonic_ms() - intake->unassigned_ms >= cell_settings(intake->cell)->rejoin_ms)
-		join_anew(intake);
+	/* A member that the group has forgotten, or a client that has lost its way, would wait for ever: a new one joins. */
+	if (intake->unassigned_ms && clock_monotonic_ms() - intake->unassigned_ms >= cell_settings(intake->cell)->rejoin_ms) {
+		log_warning("no assignment from the group, joining it anew", "client", intake->client_id);
+		intake_rejoin(intake);
+	}
 	rd_kafka_message_t *record = rd_kafka_consumer_poll(intake->consumer, timeout_ms);
 	if (!record)
 		return NULL;
@@ -217,6 +234,14 @@ void intake_finish(struct intake *intake, struct origin origin)
 	struct assigned *assigned = &intake->partitions[origin.partition];
 	if (origin.assignment == assigned->life && assigned->watermark)
 		watermark_finish(assigned->watermark, origin.offset);
+}
+
+void intake_pause_submissions(struct intake *intake, bool pause)
+{
+	if (intake->paused == pause)
+		return;
+	intake->paused = pause;
+	pause_submissions(intake);
 }
 
 void intake_commit(struct intake *intake, bool now)

@@ -41,5 +41,11 @@ void intake_finish(struct intake *intake, struct origin origin);
 /* Commits what is finished, when it is time (every 250 ms) or at once. Asynchronous. */
 void intake_commit(struct intake *intake, bool now);
 
+/* Whether submissions are left with the broker for now. Also of partitions that are assigned later. */
+void intake_pause_submissions(struct intake *intake, bool pause);
+
+/* Leaves the group and joins it again: all that was not committed comes once more. */
+void intake_rejoin(struct intake *intake);
+
 /* Records received and not in the committed prefix. */
 size_t intake_open_records(const struct intake *intake);

@@ -6,21 +6,39 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/limits.h"
 #include "common/log.h"
 #include "common/memory.h"
 #include "orchestrator/array.h"
+#include "orchestrator/control.h"
 #include "orchestrator/engine.h"
+#include "orchestrator/redrive.h"
 #include "orchestrator/rows.h"
+#include "orchestrator/task_topics.h"
 
 #define AWAKE_LOOK_MS 5   /* between two looks for due tasks while there were some */
 #define AWAKE_FOR_MS 100  /* how long without any until it sleeps */
 #define COUNT_MS 1000     /* between two counts of the windows; also the safety net: a wake-up can be missed */
-#define TOPICS_TIMEOUT_MS 5000 /* at start */
 #define SWEEP_MS 10000         /* between two looks for what has expired, and how much at a time */
 #define SWEEP_ROWS 1000
-#define LEARN_MS 30000         /* between two looks at the number of partitions */
-#define NEW_TOPIC_TIMEOUT_MS 1000 /* later: the sign of life must not wait for it */
+#define BACKLOG_MS 10000       /* between two counts of what waits */
+#define STOPS_MS 1000          /* between two times that open stops are told */
+#define SPARE_MS 2000          /* between two times that a queue's free slots are told */
+#define WARM_TIMEOUT_MS 1000   /* once for each queue */
+#define LEAVING_LIFE_MS 100    /* between two looks whether all threads have dropped what was not sent */
+
+/* Columns of the statements. */
+enum { REGISTERED, GENERATION, EPOCH, KEEPER, IN_FLIGHT, OVERDUE, STOPS, REDRIVE };
+enum { QUEUE, FREE, FULL_PARTITIONS, SPARE };
+enum { RESULT = 14 };
+
+/* What the last beat said that the keeper has to do. */
+struct chores {
+	bool overdue;
+	bool stops;
+	bool redrive;
+};
 
 struct keeper {
 	struct engine engine;
@@ -32,86 +50,55 @@ struct keeper {
 	int64_t beat_ms;  /* when the last one was sent */
 	int64_t look_ms;  /* when due tasks were looked for last */
 	int64_t count_ms; /* when the windows were counted last */
-	int64_t learned_ms; /* when the numbers of partitions were asked for last */
 	int64_t swept_ms;   /* when what has expired was deleted last */
+	int64_t backlog_ms; /* when what waits was counted last */
+	int64_t stops_ms;   /* when open stops were told last */
 	int64_t busy_ms;  /* when something was admitted or told last */
 	int free[QUEUES_MAX];     /* places in the windows: as counted, less what was admitted, more what ended here */
 	bool empty[QUEUES_MAX];   /* the last look found less than there was room for */
+	bool warm[QUEUES_MAX];    /* the producer knows the topic: the first dispatch does not wait for that */
+	int64_t spare_ms[QUEUES_MAX]; /* when free slots were told last */
+	int64_t told_generation; /* to the workers, in this term */
+	struct chores chores;
+	struct redrive redrive;
 	struct array targets;
 	int32_t partitions[BATCH_REPLIES_MAX];
 };
 
-static void nothing(void *context, struct origin origin)
+/* Admissions have no origin: only what is sent again from the dead letters. */
+static void acknowledged(void *context, struct origin origin)
 {
-	(void)context;
-	(void)origin;
-}
-
-/* --- Topics */
-
-/* Creates what is missing and learns how many partitions the task topic of a queue has. */
-static enum status make_task_topic(struct keeper *keeper, int queue, int timeout_ms, struct error *err)
-{
-	const struct settings *settings = cell_settings(keeper->engine.cell);
-	rd_kafka_t *client = dispatcher_producer(keeper->engine.dispatcher);
-	char name[250];
-	int partitions = 0;
-	topics_tasks(cell_topics(keeper->engine.cell), cell_queue_name(keeper->engine.cell, queue), name);
-	enum status status = kafka_partitions(client, name, timeout_ms, &partitions, err);
-	if (!status && partitions == 0) {
-		status = kafka_create_topics(client, &(struct topic_wanted){name, (int)settings->task_partitions}, 1, timeout_ms, err);
-		if (!status)
-			status = kafka_partitions(client, name, timeout_ms, &partitions, err);
-	}
-	if (!status && partitions == 0)
-		status = fail(err, E_RETRY, "topic %s is not there yet", name);
-	if (!status && partitions > PARTITIONS_MAX)
-		status = fail(err, E_FATAL, "topic %s has %d partitions, the limit is %d", name, partitions, PARTITIONS_MAX);
-	if (!status)
-		cell_set_partitions(keeper->engine.cell, queue, partitions);
-	return status;
-}
-
-static enum status check_partitions(struct keeper *keeper, const char *topic, struct error *err)
-{
-	int partitions = 0;
-	enum status status = kafka_partitions(dispatcher_producer(keeper->engine.dispatcher), topic, TOPICS_TIMEOUT_MS, &partitions, err);
-	if (!status && partitions > PARTITIONS_MAX)
-		status = fail(err, E_FATAL, "topic %s has %d partitions, the limit is %d", topic, partitions, PARTITIONS_MAX);
-	return status;
-}
-
-static enum status make_common_topics(struct keeper *keeper, struct error *err)
-{
-	const struct topics *topics = cell_topics(keeper->engine.cell);
-	char results[250], operations[250], control[250];
-	const struct topic_wanted wanted[] = {
-		{topics_named(topics, "results", results), (int)cell_settings(keeper->engine.cell)->result_partitions},
-		{topics_named(topics, "operations", operations), 1},
-		{topics_named(topics, "control", control), 1},
-	};
-	enum status status = kafka_create_topics(dispatcher_producer(keeper->engine.dispatcher), wanted, COUNT_OF(wanted), TOPICS_TIMEOUT_MS, err);
-	for (size_t i = 0; i < COUNT_OF(wanted) && !status; i++)
-		status = check_partitions(keeper, wanted[i].name, err);
-	return status;
-}
-
-/* At start: waits for the broker as long as it takes. */
-static enum status make_topics(struct keeper *keeper, struct error *err)
-{
-	for (int64_t wait_ms = 100;; wait_ms = wait_ms < 2000 ? wait_ms * 2 : 2000) {
-		enum status status = make_common_topics(keeper, err);
-		if (!status)
-			status = make_task_topic(keeper, cell_queue(keeper->engine.cell, slice_of("")), TOPICS_TIMEOUT_MS, err);
-		if (status != E_RETRY)
-			return status;
-		log_warning("could not prepare the topics, trying on", "error", err->text);
-		if (!cell_pause(keeper->engine.cell, wait_ms))
-			return E_RETRY;
-	}
+	struct keeper *keeper = context;
+	redrive_acknowledged(&keeper->redrive, origin);
 }
 
 /* --- The beat */
+
+/* Others have removed this instance: nothing that it decided before may be sent any more. */
+static void end_life(struct keeper *keeper)
+{
+	log_warning("this orchestrator was silent for too long and was removed, dropping what was not sent and joining anew");
+	cell_end_life(keeper->engine.cell);
+	dispatcher_purge(keeper->engine.dispatcher);
+	keeper->joined = false;
+	keeper->role = false;
+	keeper->told_generation = 0;
+	keeper->chores = (struct chores){0};
+}
+
+static void note_beat(struct keeper *keeper, const PGresult *row, int64_t sent_ms)
+{
+	bool role = row_bool(row, 0, KEEPER);
+	if (role != keeper->role)
+		log_info(role ? "has the keeper's role" : "another orchestrator has the keeper's role");
+	if (!role)
+		keeper->told_generation = 0;
+	keeper->role = role;
+	keeper->joined = true;
+	keeper->chores = (struct chores){row_bool(row, 0, OVERDUE), row_bool(row, 0, STOPS), row_bool(row, 0, REDRIVE)};
+	cell_set_beat(keeper->engine.cell, (struct beat){.sent_ms = sent_ms, .epoch = row_int8(row, 0, EPOCH), .generation = row_int8(row, 0, GENERATION),
+		.role = role, .in_flight = row_bool(row, 0, IN_FLIGHT)});
+}
 
 static enum status beat(struct keeper *keeper, bool sleeping, struct error *err)
 {
@@ -127,19 +114,13 @@ static enum status beat(struct keeper *keeper, bool sleeping, struct error *err)
 	enum status status = engine_run(&keeper->engine, engine_statement("beat.sql"), parameters, COUNT_OF(parameters), false, &row, err);
 	if (status)
 		return status;
-	if (!row_bool(row, 0, 0)) {
-		log_warning("this orchestrator was silent for too long and was removed, joining anew");
-		keeper->joined = false;
+	keeper->beat_ms = sent_ms;
+	if (!row_bool(row, 0, REGISTERED)) {
+		end_life(keeper);
 		return E_OK;
 	}
-	bool role = row_bool(row, 0, 3);
-	if (role != keeper->role)
-		log_info(role ? "has the keeper's role" : "another orchestrator has the keeper's role");
-	keeper->joined = true;
-	keeper->role = role;
 	keeper->sleeping = sleeping;
-	keeper->beat_ms = sent_ms;
-	cell_set_beat(keeper->engine.cell, (struct beat){.sent_ms = sent_ms, .epoch = row_int8(row, 0, 2)});
+	note_beat(keeper, row, sent_ms);
 	return E_OK;
 }
 
@@ -162,10 +143,12 @@ static int admit(struct keeper *keeper, int queue, int places)
 		engine_end_call(&keeper->engine);
 		return 0;
 	}
+	if (PQntuples(rows) > 0)
+		(void)FAULT("admit.after_commit_before_produce");
 	if (!cell_may_dispatch(cell))
 		log_error("admitted tasks while the sign of life was too old to dispatch them", "queue", cell_queue_name(cell, queue), "count", LOG_INT(PQntuples(rows)));
 	for (int row = 0; cell_may_dispatch(cell) && row < PQntuples(rows); row++)
-		engine_dispatch(&keeper->engine, rows, row, 0, queue, row_text(rows, row, 14), (struct origin){.partition = -1});
+		engine_dispatch(&keeper->engine, rows, row, 0, queue, row_text(rows, row, RESULT), (struct origin){.partition = -1});
 	engine_end_call(&keeper->engine);
 	return PQntuples(rows);
 }
@@ -204,16 +187,36 @@ static void fill_all(struct keeper *keeper, bool look)
 	}
 }
 
-/* The number of a queue; -1 when it has to wait for its topic. `learn`: ask for its partitions, they may have become more. */
-static int serve_queue(struct keeper *keeper, struct slice name, bool learn)
+/* The number of a queue; -1 while its topic is not known to be there. */
+static int serve_queue(struct keeper *keeper, struct slice name)
 {
 	struct error err;
-	int queue = cell_queue(keeper->engine.cell, name);
-	if (queue >= 0 && (learn || cell_partitions(keeper->engine.cell, queue) == 0) && make_task_topic(keeper, queue, NEW_TOPIC_TIMEOUT_MS, &err)) {
-		log_warning("could not prepare the topic of a queue, trying on", "queue", cell_queue_name(keeper->engine.cell, queue), "error", err.text);
+	char topic[250];
+	int partitions, queue = cell_queue(keeper->engine.cell, name);
+	if (queue < 0 || cell_partitions(keeper->engine.cell, queue) == 0)
 		return -1;
-	}
+	if (!keeper->warm[queue] && kafka_partitions(dispatcher_producer(keeper->engine.dispatcher),
+			topics_tasks(cell_topics(keeper->engine.cell), cell_queue_name(keeper->engine.cell, queue), topic), WARM_TIMEOUT_MS, &partitions, &err))
+		log_debug("the first dispatch of a queue may take a second", "topic", topic, "error", err.text);
+	keeper->warm[queue] = true;
 	return queue;
+}
+
+static void note_full(struct keeper *keeper, int queue, const PGresult *rows, int row)
+{
+	int32_t partitions[PARTITIONS_MAX];
+	int32_t count = row_int4_array(rows, row, FULL_PARTITIONS, partitions, PARTITIONS_MAX);
+	cell_set_full(keeper->engine.cell, queue, partitions, count);
+}
+
+/* Tells the workers of a queue that others of it have free slots while somebody's tasks wait. */
+static void tell_spare(struct keeper *keeper, int queue, int32_t slots)
+{
+	int64_t now_ms = clock_monotonic_ms();
+	if (slots <= 0 || now_ms - keeper->spare_ms[queue] < SPARE_MS)
+		return;
+	keeper->spare_ms[queue] = now_ms;
+	control_spare(keeper->engine.cell, keeper->engine.dispatcher, cell_queue_name(keeper->engine.cell, queue), slots);
 }
 
 /* Counts what each window still takes. */
@@ -222,17 +225,18 @@ static void count_windows(struct keeper *keeper)
 	struct error err;
 	PGresult *rows CLEANUP(result_clear) = NULL;
 	keeper->count_ms = clock_monotonic_ms();
-	bool learn = keeper->count_ms - keeper->learned_ms >= LEARN_MS;
-	if (learn)
-		keeper->learned_ms = keeper->count_ms;
 	if (engine_run(&keeper->engine, engine_statement("window_free.sql"), NULL, 0, true, &rows, &err))
 		return;
 	for (int row = 0; row < PQntuples(rows); row++) {
-		int queue = serve_queue(keeper, row_text(rows, row, 0), learn);
-		if (queue < 0 || !keeper->role)
+		int queue = serve_queue(keeper, row_text(rows, row, QUEUE));
+		if (queue < 0)
+			continue;
+		note_full(keeper, queue, rows, row);
+		if (!keeper->role)
 			continue;
 		cell_take_free(keeper->engine.cell, queue);
-		keeper->free[queue] = row_int4(rows, row, 1);
+		keeper->free[queue] = row_int4(rows, row, FREE);
+		tell_spare(keeper, queue, row_int4(rows, row, SPARE));
 	}
 }
 
@@ -250,6 +254,63 @@ static void sweep(struct keeper *keeper)
 		keeper->swept_ms = 0; /* there is more */
 }
 
+/* Counts what waits in each queue, so that submits are refused where it is too much. */
+static void measure_backlog(struct keeper *keeper)
+{
+	struct error err;
+	PGresult *row CLEANUP(result_clear) = NULL;
+	keeper->backlog_ms = clock_monotonic_ms();
+	if (engine_run(&keeper->engine, engine_statement("measure_backlog.sql"), NULL, 0, true, &row, &err))
+		log_debug("could not count what waits", "error", err.text);
+}
+
+static void end_overdue(struct keeper *keeper)
+{
+	struct error err;
+	PGresult *row CLEANUP(result_clear) = NULL;
+	keeper->chores.overdue = false;
+	if (engine_run(&keeper->engine, engine_statement("overdue.sql"), NULL, 0, true, &row, &err))
+		log_debug("could not end what is overdue", "error", err.text);
+	else if (row_int4(row, 0, 0) > 0)
+		log_info("ended what was overdue", "count", LOG_INT(row_int4(row, 0, 0)));
+}
+
+static void tell_stops(struct keeper *keeper)
+{
+	struct error err;
+	PGresult *rows CLEANUP(result_clear) = NULL;
+	keeper->stops_ms = clock_monotonic_ms();
+	keeper->chores.stops = false;
+	if (engine_run(&keeper->engine, engine_statement("stops_open.sql"), NULL, 0, true, &rows, &err))
+		return;
+	control_stop_rows(keeper->engine.cell, keeper->engine.dispatcher, rows);
+}
+
+static void tell_generation(struct keeper *keeper)
+{
+	int64_t generation = cell_generation(keeper->engine.cell);
+	if (generation == keeper->told_generation)
+		return;
+	keeper->told_generation = generation;
+	control_generation(keeper->engine.cell, keeper->engine.dispatcher, generation);
+}
+
+/* What only the one with the keeper's role does. `told`: somebody has submitted, or asked for a stop. */
+static void do_chores(struct keeper *keeper, bool told)
+{
+	int64_t now_ms = clock_monotonic_ms();
+	tell_generation(keeper);
+	if (told || (keeper->chores.stops && now_ms - keeper->stops_ms >= STOPS_MS))
+		tell_stops(keeper);
+	if (keeper->chores.overdue)
+		end_overdue(keeper);
+	redrive_go_on(&keeper->redrive, &keeper->engine, keeper->chores.redrive);
+	if (now_ms - keeper->swept_ms >= SWEEP_MS)
+		sweep(keeper);
+	if (now_ms - keeper->backlog_ms >= BACKLOG_MS)
+		measure_backlog(keeper);
+}
+
 /* --- Life */
 
 enum status keeper_open(struct cell *cell, struct keeper **keeper, struct error *err)
@@ -262,9 +323,9 @@ enum status keeper_open(struct cell *cell, struct keeper **keeper, struct error 
 	made->engine = (struct engine){.cell = cell, .who = "keeper", .thread = CELL_THREADS_MAX - 1};
 	enum status status = cell_connect(cell, "keeper", &made->engine.connection, err);
 	if (!status)
-		status = dispatcher_open(cell, "keeper", nothing, NULL, &made->engine.dispatcher, err);
+		status = dispatcher_open(cell, "keeper", acknowledged, made, &made->engine.dispatcher, err);
 	if (!status)
-		status = make_topics(made, err);
+		status = task_topics_prepare(cell, dispatcher_producer(made->engine.dispatcher), err);
 	if (!status)
 		status = beat(made, false, err);
 	if (status) {
@@ -294,6 +355,7 @@ void keeper_free(struct keeper *keeper)
 	leave(keeper);
 	engine_clear(&keeper->engine);
 	array_clear(&keeper->targets);
+	redrive_clear(&keeper->redrive);
 	free_pointer(&keeper);
 }
 
@@ -328,6 +390,19 @@ static enum status listen_anew(struct keeper *keeper, int *listening, struct err
 	return status;
 }
 
+/* A sign of life when it is time, or when falling asleep and waking up. One that was removed joins when nothing of its old life is left. */
+static enum status beat_if_due(struct keeper *keeper, bool sleepy, struct error *err)
+{
+	struct cell *cell = keeper->engine.cell;
+	if (!keeper->joined && !cell_life_begun(cell)) {
+		(void)cell_pause(cell, LEAVING_LIFE_MS);
+		return fail(err, E_RETRY, "not all threads have dropped what was not sent");
+	}
+	if (sleepy != keeper->sleeping || !keeper->joined || beat_is_due(keeper))
+		return beat(keeper, sleepy, err);
+	return E_OK;
+}
+
 static void turn(struct keeper *keeper)
 {
 	struct error err;
@@ -336,18 +411,17 @@ static void turn(struct keeper *keeper)
 	if (told)
 		keeper->busy_ms = now_ms;
 	bool sleepy = now_ms - keeper->busy_ms >= AWAKE_FOR_MS, falls_asleep = sleepy && !keeper->sleeping;
-	if (sleepy != keeper->sleeping || !keeper->joined || now_ms - keeper->beat_ms >= cell_settings(keeper->engine.cell)->beat_ms)
-		if (beat(keeper, sleepy, &err))
-			return;
+	if (beat_if_due(keeper, sleepy, &err) || !keeper->joined)
+		return;
 	bool count = now_ms - keeper->count_ms >= COUNT_MS;
 	if (count)
 		count_windows(keeper);
 	/* Whoever read `sleeping` before it was set did not tell: hence a look when falling asleep. */
 	fill_all(keeper, told || count || falls_asleep || (!sleepy && now_ms - keeper->look_ms >= AWAKE_LOOK_MS));
-	if (keeper->role && now_ms - keeper->swept_ms >= SWEEP_MS)
-		sweep(keeper);
+	if (keeper->role)
+		do_chores(keeper, told);
 	dispatcher_poll(keeper->engine.dispatcher, 0);
-	engine_settle_refused(&keeper->engine, nothing, NULL);
+	engine_settle_refused(&keeper->engine, acknowledged, keeper);
 	engine_end_call(&keeper->engine);
 }
 

@@ -3,7 +3,8 @@
 /*
  * The keeper: one thread in each orchestrator. It gives the signs of life, admits waiting tasks into the places
  * that its lanes made free, and, while this instance has the keeper's role (one at a time, a row with
- * a lease), fills the windows, and makes the topics of new queues. Every job of it is safe to run twice.
+ * a lease), fills the windows, ends what is overdue, and tells the workers what is to be stopped. Every job of it is safe to run
+ * twice. It never waits for a broker: the rounds do.
  */
 
 #include "orchestrator/cell.h"

@@ -1,13 +1,16 @@
 #include "orchestrator/lane.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <utlist.h>
 
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/memory.h"
+#include "orchestrator/array.h"
 #include "orchestrator/batch.h"
 #include "orchestrator/engine.h"
 #include "orchestrator/intake.h"
@@ -17,12 +20,14 @@
 #define LEAVE_MS 1000 /* the group is always told good-bye, also when the drain limit is used up */
 #define IDLE_POLL_MS 200
 #define BUSY_WAIT_MS 100
-#define WAITING_MAX 1000 /* submissions set aside: beyond this the topic waits */
+#define FULL_WAIT_MS 1000 /* until a submission that found the backlog full is tried again */
+#define AHEAD_WAIT_MS 2000 /* until a reply of an epoch that the database does not know is tried again */
+#define WAITING_MAX 1000 /* submissions and claims set aside: beyond this their topics wait */
 
 /* Columns of the apply statement. */
 enum { INPUT, VERDICT, FREED, ENDED_PARTITION, DISPATCH, QUEUE = DISPATCH + 14 };
 
-/* A submission whose key or queue somebody holds in an open transaction. */
+/* A submission whose key or queue somebody holds in an open transaction, or whose queue is full; a claim or release of a locked task. */
 struct waiting {
 	rd_kafka_message_t *record;
 	struct origin origin;
@@ -39,6 +44,9 @@ struct lane {
 	bool careful; /* the batch has such ones */
 	struct waiting *waiting;
 	size_t waiting_count;
+	int64_t full_until_ms;  /* submissions are left where they are until then; 0: there is room */
+	int64_t halted;         /* the generation that this lane has halted */
+	uint32_t life;          /* of the cell, that this lane is in */
 	char name[24];
 };
 
@@ -90,6 +98,8 @@ enum status lane_open(struct cell *cell, int number, struct lane **lane, struct 
 		lane_free(made);
 		return status;
 	}
+	made->life = cell_life(cell);
+	cell_set_life(cell, number, made->life);
 	*lane = made;
 	return E_OK;
 }
@@ -107,32 +117,72 @@ void lane_free(struct lane *lane)
 	free_pointer(&lane);
 }
 
-static void set_aside(struct lane *lane, rd_kafka_message_t *record, struct origin origin)
+static void set_aside(struct lane *lane, rd_kafka_message_t *record, struct origin origin, int64_t retry_ms)
 {
 	struct waiting *waiting = xcalloc(1, sizeof *waiting);
-	*waiting = (struct waiting){.record = record, .origin = origin, .retry_ms = clock_monotonic_ms() + BUSY_WAIT_MS};
+	*waiting = (struct waiting){.record = record, .origin = origin, .retry_ms = retry_ms};
 	LL_APPEND(lane->waiting, waiting);
 	lane->waiting_count++;
 }
 
-/* One record: a reply goes into the batch, all else is done at once. Takes the record over. */
+/* A queue has as many waiting tasks as it may: submissions wait with the broker, and one of those here tries now and then. */
+static void note_full(struct lane *lane, const struct error *err)
+{
+	if (lane->full_until_ms == 0)
+		log_warning("the backlog of a queue is full, submissions by topic wait", "thread", lane->name, "error", err->text);
+	lane->full_until_ms = clock_monotonic_ms() + FULL_WAIT_MS;
+	intake_pause_submissions(lane->intake, true);
+}
+
+static void note_room(struct lane *lane)
+{
+	if (lane->full_until_ms != 0)
+		log_info("the backlog of the queue has room again", "thread", lane->name);
+	lane->full_until_ms = 0;
+}
+
+static enum status submit(struct lane *lane, const rd_kafka_message_t *record, const struct message *message, struct error *err)
+{
+	if (lane->full_until_ms > clock_monotonic_ms())
+		return E_RETRY;
+	enum status status = records_submit(&lane->engine, record, message, err);
+	if (status == E_RETRY && engine_is_full(err))
+		note_full(lane, err);
+	else if (status != E_RETRY)
+		note_room(lane);
+	return status;
+}
+
+/* All but results is done at once. E_RETRY: stopping, or set it aside. */
+static enum status note(struct lane *lane, const rd_kafka_message_t *record, const struct message *message, struct origin origin, struct error *err)
+{
+	if (origin_is_submission(origin))
+		return submit(lane, record, message, err);
+	return records_note(&lane->engine, message, err);
+}
+
+static bool is_result(const struct message *message, struct origin origin)
+{
+	return !origin_is_submission(origin) && (!message->stamped || message->stamp.kind == MESSAGE_RESULT);
+}
+
+/* One record: a result goes into the batch, all else is done at once. Takes the record over. */
 static void take(struct lane *lane, rd_kafka_message_t *record, struct origin origin)
 {
 	struct error err = {0};
 	struct message message;
 	enum status status = message_parse((struct slice){record->payload, record->len}, &message, &err);
-	if (!status && origin_is_submission(origin)) {
-		status = records_submit(&lane->engine, record, &message, &err);
-		if (status == E_RETRY && !cell_stopping(lane->engine.cell)) {
-			set_aside(lane, record, origin);
-			return;
-		}
-	} else if (!status && message.stamped && message.stamp.kind != MESSAGE_RESULT)
-		status = records_note(&lane->engine, record, &message, &err);
-	else if (!status) {
+	if (!status && is_result(&message, origin)) {
 		status = batch_add(lane->batch, lane->engine.cell, record, &message, origin, &err);
 		if (!status)
 			return;
+	} else if (!status) {
+		status = note(lane, record, &message, origin, &err);
+		if (status == E_RETRY && !cell_stopping(lane->engine.cell)) {
+			int64_t retry_ms = clock_monotonic_ms() + BUSY_WAIT_MS;
+			set_aside(lane, record, origin, origin_is_submission(origin) && lane->full_until_ms > retry_ms ? lane->full_until_ms : retry_ms);
+			return;
+		}
 	}
 	if (status == E_INVALID || status == E_CONFLICT)
 		status = records_bury(&lane->engine, record, err.text);
@@ -172,6 +222,10 @@ static void take_waiting(struct lane *lane)
 		take(lane, waiting->record, waiting->origin);
 		free_pointer(&waiting);
 	}
+	if (lane->full_until_ms == 0 && lane->waiting_count < WAITING_MAX / 2)
+		intake_pause_submissions(lane->intake, false);
+	else if (lane->waiting_count >= WAITING_MAX / 2)
+		intake_pause_submissions(lane->intake, true);
 }
 
 static bool has_room(const struct lane *lane)
@@ -197,12 +251,30 @@ static void collect(struct lane *lane)
 	}
 }
 
-static void keep_busy(struct lane *lane, struct reply_record *reply)
+static void keep_busy(struct lane *lane, struct reply_record *reply, int64_t wait_ms)
 {
 	assert(lane->busy_count < BATCH_REPLIES_MAX);
-	reply->retry_ms = clock_monotonic_ms() + BUSY_WAIT_MS;
+	reply->retry_ms = clock_monotonic_ms() + wait_ms;
 	lane->busy[lane->busy_count++] = *reply;
 	reply->record = NULL;
+}
+
+/*
+ * The database was set back, and nothing tells which of its tasks have run since: it dispatches no more until an administrator
+ * has drawn a new generation. Then the reply is of another one, and finished.
+ */
+static void halt(struct lane *lane, const struct reply_record *reply)
+{
+	struct error err;
+	char reason[200];
+	PGresult *result CLEANUP(result_clear) = NULL;
+	int64_t generation = cell_generation(lane->engine.cell);
+	if (lane->halted == generation)
+		return;
+	snprintf(reason, sizeof reason, "a reply is of epoch %" PRId64 ", which this database has not seen: it was set back without a new generation", reply->message.stamp.epoch);
+	log_error("the database was set back, nothing is dispatched any more; when all workers and orchestrators are on this database: kser db new-generation", "reason", reason);
+	if (engine_run(&lane->engine, engine_statement("halt.sql"), (struct parameter[]){parameter_text(reason)}, 1, true, &result, &err) == E_OK)
+		lane->halted = generation;
 }
 
 /* One row of the answer: an applied reply is finished now, or when its dispatch is acknowledged. */
@@ -211,13 +283,16 @@ static void hand_over_row(struct lane *lane, const PGresult *rows, int row)
 	struct reply_record *reply = batch_reply(lane->batch, row_int4(rows, row, INPUT));
 	struct slice verdict = row_text(rows, row, VERDICT);
 	if (slice_is(verdict, "busy")) {
-		keep_busy(lane, reply);
+		keep_busy(lane, reply, BUSY_WAIT_MS);
+		return;
+	}
+	if (slice_is(verdict, "ahead")) {
+		halt(lane, reply);
+		keep_busy(lane, reply, AHEAD_WAIT_MS);
 		return;
 	}
 	if (slice_is(verdict, "won"))
 		cell_answered(lane->engine.cell, reply->queue, row_int4(rows, row, ENDED_PARTITION));
-	else if (slice_is(verdict, "ahead"))
-		log_error("a reply is of an epoch that the database does not know: was the database set back?", "epoch", LOG_INT(reply->message.stamp.epoch));
 	if (row_null(rows, row, DISPATCH))
 		intake_finish(lane->intake, reply->origin);
 	else
@@ -249,6 +324,7 @@ static enum status apply(struct lane *lane, struct error *err)
 	for (;;) {
 		batch_parameters(lane->batch, lane->engine.cell, careful, parameters);
 		engine_begin_call(&lane->engine);
+		(void)FAULT("apply.before_commit");
 		enum status status = engine_run(&lane->engine, engine_statement("apply.sql"), parameters, APPLY_PARAMETERS, !careful, &rows, err);
 		if (status == E_RETRY && !cell_stopping(lane->engine.cell)) {
 			careful = true;
@@ -256,6 +332,9 @@ static enum status apply(struct lane *lane, struct error *err)
 		}
 		if (status)
 			return status;
+		(void)FAULT("apply.after_commit_before_produce");
+		if (lane->life != cell_life(lane->engine.cell))
+			return E_RETRY; /* removed: they come again when this lane has joined anew */
 		if (cell_may_dispatch(lane->engine.cell))
 			break;
 		log_warning("the last sign of life is too old to dispatch, applying again", "thread", lane->name);
@@ -265,6 +344,7 @@ static enum status apply(struct lane *lane, struct error *err)
 	}
 	for (int row = 0; row < PQntuples(rows); row++)
 		hand_over_row(lane, rows, row);
+	(void)FAULT("apply.after_produce_before_ack");
 	add_free_places(lane, rows);
 	return E_OK;
 }
@@ -314,10 +394,26 @@ static void apply_batch(struct lane *lane)
 	engine_end_call(&lane->engine);
 }
 
+/* This instance was removed: what it had not handed over is dropped, and the replies that caused it come again. */
+static void begin_life(struct lane *lane, uint32_t life)
+{
+	batch_reset(lane->batch);
+	drop_busy(lane);
+	drop_waiting(lane);
+	dispatcher_purge(lane->engine.dispatcher);
+	engine_end_call(&lane->engine);
+	intake_rejoin(lane->intake);
+	lane->life = life;
+	cell_set_life(lane->engine.cell, lane->engine.thread, life);
+}
+
 void *lane_run(void *argument)
 {
 	struct lane *lane = argument;
 	while (!cell_stopping(lane->engine.cell)) {
+		uint32_t life = cell_life(lane->engine.cell);
+		if (life != lane->life)
+			begin_life(lane, life);
 		collect(lane);
 		apply_batch(lane);
 		dispatcher_poll(lane->engine.dispatcher, 0);

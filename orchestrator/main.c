@@ -8,6 +8,7 @@
 #include "common/memory.h"
 #include "orchestrator/keeper.h"
 #include "orchestrator/lane.h"
+#include "orchestrator/rounds.h"
 #include "orchestrator/settings.h"
 
 enum { EXIT_WRONG = 2, EXIT_REFUSED = 5 };
@@ -53,6 +54,8 @@ static enum status check(const struct settings *settings, struct error *err)
 		status = fail(err, E_INVALID, "silence-limit: must be more than keeper-lease");
 	if (!status && settings->lease_ms < 2 * settings->beat_ms)
 		status = fail(err, E_INVALID, "keeper-lease: must be at least twice the beat-interval");
+	if (!status && settings->claim_lease_ms <= settings->round_ms)
+		status = fail(err, E_INVALID, "claim-lease: must be more than the round-interval");
 	return status;
 }
 
@@ -66,21 +69,23 @@ static void start(pthread_t *thread, void *(*function)(void *), void *argument)
 }
 
 /* Opens the lanes and runs all threads until the cell stops. */
-static enum status run_lanes(struct cell *cell, struct keeper *keeper, struct error *err)
+static enum status run_threads(struct cell *cell, struct keeper *keeper, struct rounds *rounds, struct error *err)
 {
 	struct lane *lanes[CELL_THREADS_MAX] = {0};
-	pthread_t threads[CELL_THREADS_MAX], keeper_thread;
+	pthread_t threads[CELL_THREADS_MAX], keeper_thread, rounds_thread;
 	int count = (int)cell_settings(cell)->lanes, started = 0;
 	enum status status = E_OK;
 	for (int i = 0; i < count && !status; i++)
 		status = lane_open(cell, i, &lanes[i], err);
 	if (!status) {
 		start(&keeper_thread, keeper_run, keeper);
+		start(&rounds_thread, rounds_run, rounds);
 		for (; started < count; started++)
 			start(&threads[started], lane_run, lanes[started]);
 		log_info("ready", "lanes", LOG_INT(count), "prefix", cell_settings(cell)->topic_prefix);
 		for (int i = 0; i < started; i++)
 			pthread_join(threads[i], NULL);
+		pthread_join(rounds_thread, NULL);
 		pthread_join(keeper_thread, NULL);
 	}
 	for (int i = 0; i < count; i++)
@@ -92,9 +97,13 @@ static int run(struct cell *cell)
 {
 	struct error err = {0};
 	struct keeper *keeper = NULL;
+	struct rounds *rounds = NULL;
 	enum status status = keeper_open(cell, &keeper, &err);
 	if (!status)
-		status = run_lanes(cell, keeper, &err);
+		status = rounds_open(cell, &rounds, &err);
+	if (!status)
+		status = run_threads(cell, keeper, rounds, &err);
+	rounds_free(rounds);
 	keeper_free(keeper);
 	if (cell_failed(cell))
 		return EXIT_FAILURE;

@@ -1,7 +1,7 @@
 #include "orchestrator/placement.h"
 
 #include <assert.h>
-#include <stdbool.h>
+#include <string.h>
 
 #define WINDOW_MS 50
 #define HALVE_MS 2000
@@ -17,10 +17,25 @@ void placement_resize(struct placement *placement, int32_t partitions)
 	for (int32_t p = placement->partitions; p < partitions; p++) {
 		placement->load[p] = placement->answered[p] = 0;
 		placement->burst[p] = 1;
+		placement->full[p] = placement->leaderless[p] = false;
 	}
 	placement->partitions = partitions;
 	if (placement->last >= partitions)
 		placement->last = 0;
+}
+
+void placement_set_full(struct placement *placement, const int32_t *partitions, int32_t count)
+{
+	memset(placement->full, 0, sizeof placement->full);
+	for (int32_t i = 0; i < count; i++)
+		if (partitions[i] >= 0 && partitions[i] < placement->partitions)
+			placement->full[partitions[i]] = true;
+}
+
+void placement_set_led(struct placement *placement, const bool *led, int32_t count)
+{
+	for (int32_t p = 0; p < placement->partitions; p++)
+		placement->leaderless[p] = p < count && !led[p];
 }
 
 static void turn_windows(struct placement *placement, int64_t now_ms)
@@ -41,13 +56,19 @@ static void turn_windows(struct placement *placement, int64_t now_ms)
 		placement->halved_ms = now_ms;
 }
 
-/* The least loaded one, counting what this very call has given it; the next in turn among equals. */
+static int reluctance(const struct placement *placement, int32_t partition)
+{
+	return 2 * placement->leaderless[partition] + placement->full[partition];
+}
+
+/* The least loaded one of those that are taken least reluctantly, counting what this very call has given it; the next in turn among equals. */
 static int32_t least_loaded(const struct placement *placement, const uint32_t *given)
 {
 	int32_t best = -1;
 	for (int32_t i = 1; i <= placement->partitions; i++) {
 		int32_t p = (placement->last + i) % placement->partitions;
-		if (best < 0 || placement->load[p] + given[p] < placement->load[best] + given[best])
+		int worse = best < 0 ? -1 : reluctance(placement, p) - reluctance(placement, best);
+		if (worse < 0 || (worse == 0 && placement->load[p] + given[p] < placement->load[best] + given[best]))
 			best = p;
 	}
 	return best;

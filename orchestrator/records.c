@@ -1,11 +1,19 @@
 #include "orchestrator/records.h"
 
+#include <inttypes.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/memory.h"
+#include "common/task_name.h"
 #include "orchestrator/array.h"
+#include "orchestrator/control.h"
+#include "orchestrator/rows.h"
+
+enum { JSONB = 3802, INTERVAL = 1186 };
 
 /* How long a submission's record is known: longer than a broker keeps it by default. */
 #define KEY_FOR "\"8d\""
@@ -93,6 +101,7 @@ enum status records_submit(struct engine *engine, const rd_kafka_message_t *reco
 	struct buffer text CLEANUP(buffer_clear) = {0};
 	PGresult *result CLEANUP(result_clear) = NULL;
 	add_submission(&text, record, message);
+	(void)FAULT("submit_record.before_commit");
 	return engine_run(engine, engine_statement("submit_record.sql"), (struct parameter[]){parameter_text(text.bytes)}, 1, true, &result, err);
 }
 
@@ -105,7 +114,7 @@ static enum status note_heartbeat(struct engine *engine, const struct message *m
 		return fail(err, E_INVALID, "metadata.kser.worker: is missing in a heartbeat");
 	buffer_add_slice(&worker, message->stamp.worker);
 	buffer_add_slice(&detail, ours.text);
-	const struct parameter parameters[] = {parameter_text(worker.bytes), {.type = 3802, .bytes = detail.bytes}};
+	const struct parameter parameters[] = {parameter_text(worker.bytes), {.type = JSONB, .bytes = detail.bytes}};
 	return engine_run(engine, engine_statement("seen.sql"), parameters, COUNT_OF(parameters), false, &result, err);
 }
 
@@ -145,12 +154,79 @@ static enum status note_dead(struct engine *engine, const struct message *messag
 		buffer_slice(&bytes), worker.bytes);
 }
 
-enum status records_note(struct engine *engine, const rd_kafka_message_t *record, const struct message *message, struct error *err)
+/* --- Claims and releases */
+
+/* Checks a list of names; E_INVALID: `err` says which is wrong. */
+static enum status check_names(struct json_value list, const char *what, struct error *err)
 {
-	(void)record;
+	struct json_iterator elements = json_iterate(list);
+	struct task_name name;
+	int count = 0;
+	for (struct json_value element; json_next_element(&elements, &element); count++) {
+		if (count == CONTROL_NAMES_MAX)
+			return fail(err, E_INVALID, "metadata.kser.%s: has more than %d names", what, CONTROL_NAMES_MAX);
+		if (!task_name_read(element, &name))
+			return fail(err, E_INVALID, "metadata.kser.%s[%d]: is no name of a task", what, count);
+	}
+	return E_OK;
+}
+
+/* The worker and the list of names in `what`, as texts with an end. */
+static enum status read_names(const struct message *message, const char *what, struct buffer *worker, struct buffer *names, struct error *err)
+{
+	struct json_value ours, list;
+	if (message->stamp.worker.length == 0)
+		return fail(err, E_INVALID, "metadata.kser.worker: is missing");
+	if (!json_find(message->metadata, "kser", &ours) || !json_find(ours, what, &list) || list.kind != JSON_ARRAY)
+		return fail(err, E_INVALID, "metadata.kser.%s: must be a list of names", what);
+	buffer_add_slice(worker, message->stamp.worker);
+	buffer_add_slice(names, list.text);
+	return check_names(list, what, err);
+}
+
+/* Those that are not current are to be stopped. */
+static enum status note_claims(struct engine *engine, const struct message *message, struct error *err)
+{
+	char lease[32];
+	struct buffer worker CLEANUP(buffer_clear) = {0}, names CLEANUP(buffer_clear) = {0};
+	PGresult *rows CLEANUP(result_clear) = NULL;
+	enum status status = read_names(message, "claims", &worker, &names, err);
+	if (status)
+		return status;
+	snprintf(lease, sizeof lease, "%" PRId64 " ms", cell_settings(engine->cell)->claim_lease_ms);
+	const struct parameter parameters[] = {parameter_text(worker.bytes), {.type = JSONB, .bytes = names.bytes}, {.type = INTERVAL, .bytes = lease}};
+	(void)FAULT("claim.before_apply");
+	status = engine_run(engine, engine_statement("hold.sql"), parameters, COUNT_OF(parameters), true, &rows, err);
+	if (status)
+		return status;
+	(void)FAULT("claim.after_apply");
+	control_stop_rows(engine->cell, engine->dispatcher, rows);
+	return E_OK;
+}
+
+static enum status note_releases(struct engine *engine, const struct message *message, struct error *err)
+{
+	struct buffer worker CLEANUP(buffer_clear) = {0}, names CLEANUP(buffer_clear) = {0};
+	PGresult *rows CLEANUP(result_clear) = NULL;
+	enum status status = read_names(message, "tasks", &worker, &names, err);
+	if (status)
+		return status;
+	const struct parameter parameters[] = {parameter_text(worker.bytes), {.type = JSONB, .bytes = names.bytes}};
+	status = engine_run(engine, engine_statement("release.sql"), parameters, COUNT_OF(parameters), true, &rows, err);
+	for (int row = 0; !status && row < PQntuples(rows); row++)
+		cell_add_free(engine->cell, cell_known_queue(engine->cell, row_text(rows, row, 0)), row_int4(rows, row, 1));
+	return status;
+}
+
+enum status records_note(struct engine *engine, const struct message *message, struct error *err)
+{
 	switch (message->stamp.kind) {
 	case MESSAGE_HEARTBEAT:
 		return note_heartbeat(engine, message, err);
+	case MESSAGE_CLAIM:
+		return note_claims(engine, message, err);
+	case MESSAGE_RELEASE:
+		return note_releases(engine, message, err);
 	case MESSAGE_DEAD:
 		return note_dead(engine, message, err);
 	default:

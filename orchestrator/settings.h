@@ -17,6 +17,8 @@ struct settings {
 	int64_t beat_ms;
 	int64_t lease_ms;
 	int64_t silence_ms;
+	int64_t round_ms;
+	int64_t claim_lease_ms;
 	int64_t drain_ms;
 	int64_t rejoin_ms;
 	int log_level;

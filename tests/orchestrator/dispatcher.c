@@ -144,3 +144,42 @@ Test(dispatcher, a_producer_with_a_fatal_error_is_replaced, .init = setup, .fini
 	cr_assert_not(dispatcher_take_refused(stage.dispatcher, &refused));
 	cr_assert_eq(rd_kafka_fatal_error(dispatcher_producer(stage.dispatcher), NULL, 0), RD_KAFKA_RESP_ERR_NO_ERROR);
 }
+
+/* Whoever was removed must not send later what it had decided before. */
+Test(dispatcher, what_is_purged_is_never_sent_nor_reported, .init = setup, .fini = teardown)
+{
+	struct refused refused;
+	struct dispatch none = {.entrypoint = {"e", 1}};
+	rd_kafka_mock_broker_set_down(stage.mock, 1);
+	dispatch_one(3, 1, (struct slice){"{}", 2});
+	dispatch_one(3, 2, (struct slice){"{}", 2});
+	dispatcher_tell(stage.dispatcher, "t.tasks", (struct slice){"told", 4});
+	dispatcher_refuse(stage.dispatcher, &none, (struct origin){.partition = 0}, "for the test");
+	cr_assert_eq(dispatcher_floor(stage.dispatcher), 3);
+	dispatcher_purge(stage.dispatcher);
+	cr_assert_eq(dispatcher_pending(stage.dispatcher), 0);
+	cr_assert_eq(dispatcher_forwarding(stage.dispatcher), 0);
+	cr_assert_eq(dispatcher_floor(stage.dispatcher), INT64_MAX);
+	cr_assert_not(dispatcher_take_refused(stage.dispatcher, &refused));
+	rd_kafka_mock_broker_set_up(stage.mock, 1);
+	dispatch_one(4, 9, (struct slice){"{}", 2});
+	settle();
+	cr_assert_eq(stage.acknowledged, 1);
+	cr_assert_eq(stage.last.offset, 9);
+	int64_t low, high;
+	cr_assert_eq(rd_kafka_query_watermark_offsets(dispatcher_producer(stage.dispatcher), "t.tasks", 1, &low, &high, WAIT_MS), 0);
+	cr_assert_eq(high, 1);
+}
+
+Test(dispatcher, records_of_its_own_hold_nothing_back, .init = setup, .fini = teardown)
+{
+	dispatcher_forward(stage.dispatcher, "t.tasks", (struct slice){"again", 5}, (struct origin){.partition = 0, .offset = 77});
+	dispatcher_tell(stage.dispatcher, "t.tasks", (struct slice){"told", 4});
+	cr_assert_eq(dispatcher_floor(stage.dispatcher), INT64_MAX);
+	cr_assert_eq(dispatcher_pending(stage.dispatcher), 0);
+	int64_t until_ms = clock_monotonic_ms() + WAIT_MS;
+	while (dispatcher_forwarding(stage.dispatcher) > 0 && clock_monotonic_ms() < until_ms)
+		dispatcher_poll(stage.dispatcher, 50);
+	cr_assert_eq(stage.acknowledged, 1, "what is only told is reported to nobody");
+	cr_assert_eq(stage.last.offset, 77);
+}

@@ -121,3 +121,38 @@ Test(placement, strange_partitions_change_nothing)
 	placement_answered(&placement, 0);
 	cr_assert_eq(placement.load[0] + placement.load[1], 0);
 }
+
+Test(placement, full_partitions_are_left_out_while_there_are_others)
+{
+	int32_t targets[30];
+	start(3);
+	placement_set_full(&placement, (int32_t[]){0, 2, 7, -1}, 4);
+	placement_choose(&placement, 0, targets, 30);
+	cr_assert_eq(distinct(targets, 30), 1);
+	cr_assert_eq(targets[0], 1);
+	placement_set_full(&placement, (int32_t[]){0, 1, 2}, 3);
+	placement_choose(&placement, 0, targets, 30);
+	cr_assert_eq(distinct(targets, 30), 3, "all are full: as if none was");
+	placement_set_full(&placement, NULL, 0);
+	placement_choose(&placement, 0, targets, 30);
+	cr_assert_eq(distinct(targets, 30), 3);
+}
+
+Test(placement, partitions_without_a_leader_are_the_last_choice)
+{
+	int32_t targets[30];
+	start(3);
+	placement_set_led(&placement, (bool[]){true, false, false}, 3);
+	placement_set_full(&placement, (int32_t[]){0}, 1);
+	placement_choose(&placement, 0, targets, 30);
+	cr_assert_eq(distinct(targets, 30), 1);
+	cr_assert_eq(targets[0], 0, "a full one still takes records");
+	placement_set_led(&placement, (bool[]){false, false, false}, 3);
+	placement_choose(&placement, 0, targets, 30);
+	for (int i = 0; i < 30; i++)
+		cr_assert_neq(targets[i], 0);
+	placement_set_led(&placement, (bool[]){true, true}, 2);
+	placement_set_full(&placement, NULL, 0);
+	placement_choose(&placement, 0, targets, 30);
+	cr_assert_eq(distinct(targets, 30), 3);
+}
