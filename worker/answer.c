@@ -1,6 +1,7 @@
 #include "worker/answer.h"
 
 #include "common/limits.h"
+#include "worker/release.h"
 #include "worker/result.h"
 #include "worker/task.h"
 
@@ -77,6 +78,12 @@ void answer_make(struct answer *answer, const struct kser_task *task, enum kser_
 	struct error err;
 	if (check(answer, result, &err))
 		compose_error(answer, task, MESSAGE_BYTES_MAX, err.text, worker);
+}
+
+void answer_make_release(struct answer *answer, const struct kser_task *task, struct slice worker)
+{
+	buffer_reset(&answer->record);
+	release_add_one(&answer->record, task, RELEASE_STOPPED, worker);
 }
 
 void answer_make_refused(struct answer *answer, const struct kser_task *task, size_t bytes, const char *reason, struct slice worker)

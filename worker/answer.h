@@ -23,5 +23,8 @@ void answer_clear(struct answer *answer);
  */
 void answer_make(struct answer *answer, const struct kser_task *task, enum kser_outcome outcome, struct kser_result *result, struct slice worker);
 
+/* Makes answer->record the release of a task that was told to end. */
+void answer_make_release(struct answer *answer, const struct kser_task *task, struct slice worker);
+
 /* Makes answer->record once more when the broker found it too large, though it is within our limit. */
 void answer_make_refused(struct answer *answer, const struct kser_task *task, size_t bytes, const char *reason, struct slice worker);

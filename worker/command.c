@@ -5,6 +5,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -236,12 +238,25 @@ static enum kser_outcome conclude(struct process_outcome *process, const struct 
 	case PROCESS_TIMEOUT:
 		return fail_by_limit(result, request->limit_ms);
 	case PROCESS_STOPPED:
-		kser_result_fail(result, 503, "ServiceUnavailable", "the worker was stopped");
+		kser_result_fail(result, 503, "ServiceUnavailable", "the command was stopped");
 		return KSER_RETRY;
 	case PROCESS_NOT_EXECUTED:
 		break;
 	}
 	return kser_result_fail(result, 500, "InternalError", "cannot execute '%.100s': %s", request->words[0], strerror(process->number));
+}
+
+/* task_cancel ends the command, until it has ended. */
+static enum status run_stoppable(struct process_request *request, struct kser_task *task, struct process_outcome *process, struct error *err)
+{
+	request->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (request->stop_fd < 0)
+		return fail(err, E_FATAL, "cannot make a descriptor: %s", strerror(errno));
+	task_set_stop_fd(task, request->stop_fd);
+	enum status status = process_run(request, process, err);
+	task_set_stop_fd(task, -1);
+	close(request->stop_fd);
+	return status;
 }
 
 static enum kser_outcome run_words(const struct command *command, char *const *words, int64_t limit_ms, struct kser_task *task, struct kser_result *result)
@@ -253,9 +268,9 @@ static enum kser_outcome run_words(const struct command *command, char *const *w
 	struct environment environment CLEANUP(environment_clear) = {0};
 	environment_fill(&environment, command, task, result_file.bytes);
 	struct process_request request = {.launcher = command->host->launcher, .words = words, .environment = environment.variables,
-		.input = task->message.text, .limit_ms = limit_ms, .stop_fd = command->host->stop_fd};
+		.input = task->message.text, .limit_ms = limit_ms};
 	struct process_outcome process CLEANUP(process_outcome_clear) = {0};
-	enum kser_outcome outcome = process_run(&request, &process, &err) ? kser_result_fail(result, 500, "InternalError", "%s", err.text)
+	enum kser_outcome outcome = run_stoppable(&request, task, &process, &err) ? kser_result_fail(result, 500, "InternalError", "%s", err.text)
 		: conclude(&process, &request, result_file.bytes, result);
 	unlink(result_file.bytes);
 	return outcome;

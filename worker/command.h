@@ -22,7 +22,6 @@
 struct command_host {
 	const char *launcher; /* path of kser-launch */
 	const char *folder;   /* of the result files */
-	int stop_fd;          /* once readable, running commands are ended */
 };
 
 struct command {

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/buffer.h"
 #include "worker/entrypoints.h"
@@ -14,6 +15,10 @@ struct heartbeat {
 	const char *queue;   /* "" = the default one */
 	size_t slots;
 	size_t free;
+	size_t waiting;      /* tasks fetched and not started */
+	size_t claims;       /* held */
+	const int32_t *partitions; /* assigned to it */
+	size_t partition_count;
 	const struct entrypoints *entrypoints; /* NULL: not told this time */
 	bool leaving;
 };

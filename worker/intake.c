@@ -3,13 +3,14 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/kafka.h"
 #include "common/limits.h"
 #include "common/log.h"
 #include "common/memory.h"
-#include "worker/hand.h"
 
 /* Commits at the latest so long, or so many records, after the last one. */
 #define COMMIT_MS 250
@@ -30,8 +31,20 @@
 /* Records handed to the queue at a time. */
 #define BATCH_MAX 256
 
+/* Records of paused partitions that may wait for room before nothing more is polled. Pausing leaves a few at most. */
+#define SPARES_MAX 1024
+
+/* The brokers get so long to tell where the logs of new partitions end. */
+#define ENDS_TIMEOUT_MS 2000
+
 /* Whose commits these are: the proof of loss trusts only offsets with this mark. */
 #define COMMIT_MARK "kser1"
+
+/* A record that came although its partition was paused. */
+struct spare {
+	rd_kafka_message_t *record;
+	struct spare *next, *previous;
+};
 
 struct intake {
 	struct intake_setup setup;
@@ -41,16 +54,21 @@ struct intake {
 	struct partition *by_number[PARTITIONS_MAX]; /* assigned; else NULL */
 	struct partition *partitions[PARTITIONS_MAX]; /* the same, without gaps */
 	size_t partition_count;
-	struct hand hand;
-	rd_kafka_message_t *spare; /* came although its partition was paused: waits for room */
+	struct hand *hand;     /* the setup's */
+	struct gate *gate;
+	struct spare *spares;  /* in the order in which they came */
+	size_t spare_count;
 	void *batch[BATCH_MAX]; /* taken and not yet in the queue */
 	size_t batch_count;
-	size_t batch_room;     /* so many may be taken in this round */
+	size_t taken;          /* in this round */
+	size_t taken_max;
+	int64_t round_ms;      /* when it began */
 	bool drained;          /* all that had come was taken */
 	bool reached_full;     /* nothing more may be taken in this round */
 	bool committing;       /* a commit is on its way */
 	int64_t committed_ms;  /* when the last one was sent */
-	size_t finished;       /* records since then */
+	size_t finished;       /* records finished before that */
+	bool commit_failed;    /* to be tried again */
 	int64_t blocked_ms;    /* since when there is no room; 0 = there is */
 	bool all_paused;
 	bool stopped;
@@ -116,9 +134,10 @@ static bool any_full(const struct intake *intake)
 static size_t room(const struct intake *intake)
 {
 	size_t most = queue_room(intake->setup.queue) - intake->batch_count;
-	size_t in_hand = intake->hand.count < intake->setup.in_hand_max ? intake->setup.in_hand_max - intake->hand.count : 0;
-	if (intake->hand.bytes > IN_HAND_BYTES_MAX)
+	size_t in_hand = intake->hand->count < intake->setup.in_hand_max ? intake->setup.in_hand_max - intake->hand->count : 0;
+	if (intake->hand->bytes > IN_HAND_BYTES_MAX)
 		return 0;
+	most = most > intake->gate->count ? most - intake->gate->count : 0;
 	most = in_hand < most ? in_hand : most;
 	return most < BATCH_MAX ? most : BATCH_MAX;
 }
@@ -128,7 +147,8 @@ static bool lacks_room(const struct intake *intake)
 {
 	if (intake->blocked_ms == 0 && room(intake) > 0)
 		return false;
-	return intake->hand.count > intake->setup.in_hand_max / 2 || intake->hand.bytes > IN_HAND_BYTES_MAX / 2 || queue_watch(intake->setup.queue, intake->setup.queue_room / 2);
+	return intake->hand->count > intake->setup.in_hand_max / 2 || intake->hand->bytes > IN_HAND_BYTES_MAX / 2 || intake->gate->count > intake->setup.queue_room / 2
+		|| queue_watch(intake->setup.queue, intake->setup.queue_room / 2);
 }
 
 /* ---- pausing ---- */
@@ -155,7 +175,7 @@ static void pause_what_is_full(struct intake *intake)
 	if (list->cnt > 0) {
 		rd_kafka_pause_partitions(intake->consumer, list);
 		mark_paused(intake, list, true);
-		log_debug("paused partitions", "count", LOG_INT(list->cnt), "in_hand", LOG_INT(intake->hand.count));
+		log_debug("paused partitions", "count", LOG_INT(list->cnt), "in_hand", LOG_INT(intake->hand->count));
 	}
 	rd_kafka_topic_partition_list_destroy(list);
 }
@@ -166,7 +186,7 @@ static void resume_what_has_room(struct intake *intake)
 	if (list->cnt > 0) {
 		rd_kafka_resume_partitions(intake->consumer, list);
 		mark_paused(intake, list, false);
-		log_debug("resumed partitions", "count", LOG_INT(list->cnt), "in_hand", LOG_INT(intake->hand.count));
+		log_debug("resumed partitions", "count", LOG_INT(list->cnt), "in_hand", LOG_INT(intake->hand->count));
 	}
 	rd_kafka_topic_partition_list_destroy(list);
 }
@@ -219,8 +239,7 @@ static void on_commit(rd_kafka_t *consumer, rd_kafka_resp_err_t error, rd_kafka_
 		else if (element->offset > partition->committed)
 			partition->committed = element->offset;
 	}
-	if (error)
-		intake->finished++; /* try again */
+	intake->commit_failed |= error != RD_KAFKA_RESP_ERR_NO_ERROR;
 	if (error)
 		log_warning("could not commit offsets", "topic", intake->setup.topic, "error", rd_kafka_err2str(error));
 }
@@ -231,7 +250,8 @@ static void commit(struct intake *intake, int64_t now_ms)
 	for (size_t i = 0; i < intake->partition_count; i++)
 		add_due(list, intake->setup.topic, intake->partitions[i]);
 	intake->committed_ms = now_ms;
-	intake->finished = 0;
+	intake->finished = intake->hand->finished;
+	intake->commit_failed = false;
 	if (list->cnt > 0) {
 		rd_kafka_resp_err_t error = rd_kafka_commit_queue(intake->consumer, list, intake->commits, on_commit, intake);
 		intake->committing = !error;
@@ -241,11 +261,17 @@ static void commit(struct intake *intake, int64_t now_ms)
 	rd_kafka_topic_partition_list_destroy(list);
 }
 
+/* Records finished since the last commit, or something to try again. */
+static bool has_finished(const struct intake *intake)
+{
+	return intake->hand->finished > intake->finished || intake->commit_failed;
+}
+
 static void commit_when_due(struct intake *intake, int64_t now_ms)
 {
-	if (intake->committing || intake->finished == 0)
+	if (intake->committing || !has_finished(intake))
 		return;
-	if (now_ms - intake->committed_ms >= COMMIT_MS || intake->finished >= COMMIT_RECORDS || intake->blocked_ms)
+	if (now_ms - intake->committed_ms >= COMMIT_MS || intake->hand->finished - intake->finished >= COMMIT_RECORDS || intake->blocked_ms)
 		commit(intake, now_ms);
 }
 
@@ -264,26 +290,63 @@ static void commit_and_wait(struct intake *intake, int64_t until_ms)
 
 static bool is_orphan(void *entry, void *context)
 {
-	const struct intake *intake = context;
-	return intake->stopped || hand_is_orphan(entry);
+	(void)context;
+	return hand_is_orphan(entry);
 }
 
-/* Drops tasks that nobody has started, of revoked partitions or all: they come again, here or elsewhere. */
-static void drop_not_started(struct intake *intake)
+static void drop(struct intake *intake, struct kser_task *task)
+{
+	gate_forget(intake->gate, task);
+	hand_drop(intake->hand, task);
+}
+
+static void drop_batch(struct intake *intake)
 {
 	size_t kept = 0;
 	for (size_t i = 0; i < intake->batch_count; i++) {
-		if (is_orphan(intake->batch[i], intake))
-			hand_drop(&intake->hand, intake->batch[i]);
+		if (hand_is_orphan(intake->batch[i]))
+			drop(intake, intake->batch[i]);
 		else
 			intake->batch[kept++] = intake->batch[i];
 	}
 	intake->batch_count = kept;
+}
+
+/* What a claim names that is on its way stays: whoever comes next would be told that it is ours. */
+static void drop_gated(struct intake *intake)
+{
+	struct kser_task *task, *next;
+	DL_FOREACH_SAFE2(intake->gate->tasks, task, next, gate_next) {
+		if (task->standing <= CLAIM_ASKED && hand_is_orphan(task))
+			drop(intake, task);
+	}
+}
+
+/* Drops tasks of revoked partitions that nobody has started: they come again, here or elsewhere. */
+static void drop_not_started(struct intake *intake)
+{
+	drop_batch(intake);
+	drop_gated(intake);
 	struct queue_state state = queue_state(intake->setup.queue);
 	void **removed CLEANUP(free_pointer) = xcalloc(state.waiting + 1, sizeof *removed);
-	size_t count = queue_remove(intake->setup.queue, is_orphan, intake, removed);
+	size_t count = queue_remove(intake->setup.queue, is_orphan, NULL, removed);
 	for (size_t i = 0; i < count; i++)
-		hand_drop(&intake->hand, removed[i]);
+		drop(intake, removed[i]);
+}
+
+/* They come again with the rest of their partitions. */
+static void drop_spares(struct intake *intake)
+{
+	struct spare *spare, *next;
+	DL_FOREACH_SAFE2(intake->spares, spare, next, next) {
+		struct partition *partition = find_partition(intake, spare->record->partition);
+		if (partition && !partition->revoked && !intake->closing)
+			continue;
+		DL_DELETE2(intake->spares, spare, previous, next);
+		intake->spare_count--;
+		rd_kafka_message_destroy(spare->record);
+		free(spare);
+	}
 }
 
 static bool anything_held(const struct intake *intake, const rd_kafka_topic_partition_list_t *list)
@@ -294,6 +357,24 @@ static bool anything_held(const struct intake *intake, const rd_kafka_topic_part
 			return true;
 	}
 	return false;
+}
+
+/* Where the logs of the partitions end. What is not told stays unknown, and all that comes is as if it had been there. */
+static void ask_for_ends(struct intake *intake, const rd_kafka_topic_partition_list_t *list)
+{
+	rd_kafka_topic_partition_list_t *ends = rd_kafka_topic_partition_list_copy(list);
+	for (int i = 0; i < ends->cnt; i++)
+		ends->elems[i].offset = RD_KAFKA_OFFSET_END;
+	rd_kafka_resp_err_t error = rd_kafka_offsets_for_times(intake->consumer, ends, ENDS_TIMEOUT_MS);
+	if (error)
+		log_warning("could not ask where partitions end", "topic", intake->setup.topic, "error", rd_kafka_err2str(error));
+	for (int i = 0; !error && i < ends->cnt; i++) {
+		const rd_kafka_topic_partition_t *end = &ends->elems[i];
+		struct partition *partition = find_partition(intake, end->partition);
+		if (partition && !end->err && end->offset >= 0)
+			partition->known_end = end->offset;
+	}
+	rd_kafka_topic_partition_list_destroy(ends);
 }
 
 static void assign(struct intake *intake, const rd_kafka_topic_partition_list_t *list)
@@ -308,6 +389,8 @@ static void assign(struct intake *intake, const rd_kafka_topic_partition_list_t 
 	rd_kafka_resp_err_t error = rd_kafka_assign(intake->consumer, list);
 	if (error)
 		log_error("could not take up partitions", "error", rd_kafka_err2str(error));
+	if (list->cnt > 0)
+		ask_for_ends(intake, list);
 	/* One that we had paused and got again may still be. */
 	rd_kafka_resume_partitions(intake->consumer, (rd_kafka_topic_partition_list_t *)(uintptr_t)list);
 	if (intake->all_paused)
@@ -333,6 +416,8 @@ static void revoke(struct intake *intake, const rd_kafka_topic_partition_list_t 
 		if (find_partition(intake, list->elems[i].partition))
 			find_partition(intake, list->elems[i].partition)->revoked = true;
 	drop_not_started(intake);
+	drop_spares(intake);
+	claims_ask_revoked(intake->setup.claims);
 	if (!lost && !intake->closing)
 		finish_revoked(intake, list);
 	bool left = anything_held(intake, list);
@@ -369,9 +454,30 @@ static struct partition *begin_again(struct intake *intake, struct partition *ol
 	int32_t number = old->number;
 	bool paused = old->paused;
 	log_warning("offsets went back, the partition is taken as new", "partition", LOG_INT(number), "from", LOG_INT(old->end), "to", LOG_INT(offset));
+	size_t spares = old->spares;
 	let_go(intake, old);
 	add_partition(intake, number, paused);
+	intake->by_number[number]->spares = spares;
 	return intake->by_number[number];
+}
+
+/* A task that another worker may have had, or whose attempt before lost its worker, leaves a trace before it starts. */
+static bool is_careful(const struct partition *partition, const struct kser_task *task, int64_t offset)
+{
+	if (!task->keyed)
+		return false;
+	return task->message.stamp.flags & (STAMP_CAREFUL | STAMP_ALONE) || partition_was_elsewhere(partition, offset, WORKER_AHEAD_MAX);
+}
+
+static void admit(struct intake *intake, const struct partition *partition, struct kser_task *task, int64_t offset)
+{
+	task->careful = is_careful(partition, task, offset);
+	if (task->careful)
+		claims_ask(intake->setup.claims, task);
+	if (gate_stops(intake->gate, task, partition->number))
+		gate_put(intake->gate, task, partition->number);
+	else
+		intake->batch[intake->batch_count++] = task;
 }
 
 static void accept_record(struct intake *intake, struct partition *partition, rd_kafka_message_t *record)
@@ -383,14 +489,17 @@ static void accept_record(struct intake *intake, struct partition *partition, rd
 	struct error err;
 	struct slice bytes = {record->payload ? record->payload : "", record->payload ? record->len : 0};
 	struct kser_task *task = task_new(bytes, record, release_record, &status, &err);
-	bool joined = !hand_enter(&intake->hand, task, partition, offset);
-	intake->reached_full |= is_full(partition) || intake->hand.bytes > IN_HAND_BYTES_MAX;
+	task->entered_ms = intake->round_ms;
+	bool joined = !hand_enter(intake->hand, task, partition, offset);
+	intake->reached_full |= is_full(partition) || intake->hand->bytes > IN_HAND_BYTES_MAX;
+	(void)FAULT("worker.after_poll");
 	if (joined)
 		return;
+	intake->taken++;
 	if (status)
 		intake->setup.unusable(intake->setup.context, task, err.text);
 	else
-		intake->batch[intake->batch_count++] = task;
+		admit(intake, partition, task, offset);
 }
 
 static enum status heed_error(struct intake *intake, const rd_kafka_message_t *record, struct error *err)
@@ -403,11 +512,18 @@ static enum status heed_error(struct intake *intake, const rd_kafka_message_t *r
 	return E_OK;
 }
 
-/* Whether a record of this partition may come into hand now; one of a partition that is not ours is only thrown away. */
-static bool has_place(const struct intake *intake, const rd_kafka_message_t *record)
+static void put_aside(struct intake *intake, struct partition *partition, rd_kafka_message_t *record)
 {
-	const struct partition *partition = find_partition(intake, record->partition);
-	return !partition || intake->stopped || (intake->batch_count < intake->batch_room && !is_full(partition));
+	struct spare *spare = xcalloc(1, sizeof *spare);
+	spare->record = record;
+	DL_APPEND2(intake->spares, spare, previous, next);
+	intake->spare_count++;
+	partition->spares++;
+}
+
+static bool has_room(const struct intake *intake, const struct partition *partition)
+{
+	return intake->taken < intake->taken_max && !is_full(partition);
 }
 
 /* One record or error. Takes it over. */
@@ -417,29 +533,78 @@ static enum status take_one(struct intake *intake, rd_kafka_message_t *record, s
 	struct partition *partition = record->err ? NULL : find_partition(intake, record->partition);
 	if (!partition || intake->stopped)
 		rd_kafka_message_destroy(record);
-	else if (has_place(intake, record))
-		accept_record(intake, partition, record);
+	else if (partition->spares > 0 || !has_room(intake, partition))
+		put_aside(intake, partition, record);
 	else
-		intake->spare = record;
+		accept_record(intake, partition, record);
 	return status;
+}
+
+static bool may_take_spare(const struct intake *intake, const struct spare *spare)
+{
+	const struct partition *partition = find_partition(intake, spare->record->partition);
+	return !partition || intake->stopped || has_room(intake, partition);
+}
+
+static void take_spares(struct intake *intake)
+{
+	struct spare *spare, *next;
+	DL_FOREACH_SAFE2(intake->spares, spare, next, next) {
+		if (!may_take_spare(intake, spare))
+			continue;
+		struct partition *partition = find_partition(intake, spare->record->partition);
+		DL_DELETE2(intake->spares, spare, previous, next);
+		intake->spare_count--;
+		if (partition)
+			partition->spares--;
+		if (partition && !intake->stopped)
+			accept_record(intake, partition, spare->record);
+		else
+			rd_kafka_message_destroy(spare->record);
+		free(spare);
+	}
 }
 
 /* With all partitions paused, or leaving, only news of the group can come, which must not wait for room. */
 static bool may_poll(const struct intake *intake)
 {
-	if (intake->spare || intake->batch_count == BATCH_MAX)
+	if (intake->spare_count >= SPARES_MAX)
 		return false;
 	if (intake->all_paused || intake->stopped)
 		return true;
-	return intake->blocked_ms == 0 && intake->batch_count < intake->batch_room && !intake->reached_full;
+	return intake->blocked_ms == 0 && intake->taken < intake->taken_max && !intake->reached_full;
+}
+
+static void put_batch(struct intake *intake)
+{
+	if (intake->batch_count > 0)
+		queue_put(intake->setup.queue, intake->batch, intake->batch_count);
+	intake->batch_count = 0;
+}
+
+/* What waited at the gate and may go on. */
+static void open_gate(struct intake *intake)
+{
+	struct kser_task *task;
+	while (intake->gate->count > 0 && (task = gate_take(intake->gate, intake->round_ms))) {
+		if (task_is_alone(task))
+			queue_put_alone(intake->setup.queue, task);
+		else
+			intake->batch[intake->batch_count++] = task;
+		if (intake->batch_count == BATCH_MAX)
+			put_batch(intake);
+	}
+	put_batch(intake);
 }
 
 enum status intake_take(struct intake *intake, struct error *err)
 {
 	enum status status = E_OK;
-	intake->batch_room = room(intake);
-	if (intake->spare && has_place(intake, intake->spare))
-		status = take_one(intake, TAKE(intake->spare), err);
+	intake->round_ms = clock_monotonic_ms();
+	open_gate(intake);
+	intake->taken = 0;
+	intake->taken_max = room(intake);
+	take_spares(intake);
 	intake->drained = false;
 	while (!intake->drained && !status && may_poll(intake)) {
 		rd_kafka_message_t *record = rd_kafka_consumer_poll(intake->consumer, 0);
@@ -447,18 +612,11 @@ enum status intake_take(struct intake *intake, struct error *err)
 		if (record)
 			status = take_one(intake, record, err);
 	}
-	if (intake->batch_count > 0)
-		queue_put(intake->setup.queue, intake->batch, intake->batch_count);
-	intake->batch_count = 0;
+	put_batch(intake);
 	return status;
 }
 
 /* ---- the rest ---- */
-
-void intake_acknowledged(struct intake *intake, struct kser_task *task)
-{
-	intake->finished += hand_finish(&intake->hand, task);
-}
 
 void intake_keep_up(struct intake *intake)
 {
@@ -471,20 +629,18 @@ void intake_keep_up(struct intake *intake)
 /* The broker's client tells of records only when there were none, so what was left there must be fetched without being told. */
 static bool has_more(const struct intake *intake)
 {
-	if (intake->spare)
-		return has_place(intake, intake->spare);
-	return !intake->drained && intake->blocked_ms == 0;
+	return !intake->drained && intake->blocked_ms == 0 && intake->spare_count < SPARES_MAX;
 }
 
 int64_t intake_next_ms(const struct intake *intake)
 {
 	if (has_more(intake))
 		return 0;
-	if (intake->hand.count == 0 && intake->finished == 0)
+	if (intake->hand->count == 0 && !has_finished(intake))
 		return INT64_MAX;
 	/* Acknowledgements wake nobody unless there is no room: they are looked for as often as offsets are committed. */
 	int64_t next = clock_monotonic_ms() + COMMIT_MS;
-	if (intake->finished > 0 && !intake->committing)
+	if (has_finished(intake) && !intake->committing)
 		next = sooner(next, intake->committed_ms + COMMIT_MS);
 	if (intake->blocked_ms && !intake->all_paused)
 		next = sooner(next, intake->blocked_ms + PATIENCE_MS);
@@ -493,12 +649,22 @@ int64_t intake_next_ms(const struct intake *intake)
 
 bool intake_is_waiting(const struct intake *intake)
 {
-	return intake->blocked_ms != 0 || intake->stopped || intake->revoking;
+	return intake->blocked_ms != 0 || intake->gate->count > 0 || intake->stopped || intake->revoking;
 }
 
-size_t intake_in_hand(const struct intake *intake)
+bool intake_is_full(const struct intake *intake)
 {
-	return intake->hand.count;
+	for (size_t i = 0; i < intake->partition_count; i++)
+		if (is_full(intake->partitions[i]))
+			return true;
+	return false;
+}
+
+size_t intake_partitions(const struct intake *intake, int32_t *numbers)
+{
+	for (size_t i = 0; i < intake->partition_count; i++)
+		numbers[i] = intake->partitions[i]->number;
+	return intake->partition_count;
 }
 
 void intake_stop(struct intake *intake)
@@ -506,13 +672,6 @@ void intake_stop(struct intake *intake)
 	intake->stopped = true;
 	intake->all_paused = true;
 	pause_what_is_full(intake);
-	drop_not_started(intake);
-}
-
-void intake_visit(struct intake *intake, void (*visit)(struct kser_task *task))
-{
-	for (struct kser_task *task = intake->hand.tasks; task; task = task->hand_next)
-		visit(task);
 }
 
 /* ---- the beginning and the end ---- */
@@ -536,6 +695,8 @@ enum status intake_open(const struct intake_setup *setup, struct intake **opened
 {
 	struct intake *intake = xcalloc(1, sizeof *intake);
 	intake->setup = *setup;
+	intake->hand = setup->hand;
+	intake->gate = setup->gate;
 	enum status status = kafka_consumer(setup->brokers, setup->properties, setup->client_id, setup->group, on_rebalance, intake, &intake->consumer, err);
 	if (status) {
 		free(intake);
@@ -552,13 +713,12 @@ enum status intake_open(const struct intake_setup *setup, struct intake **opened
 	return status;
 }
 
-static void forget_all(struct intake *intake)
+static void forget(struct kser_task *task, void *context)
 {
-	while (intake->hand.tasks)
-		hand_drop(&intake->hand, intake->hand.tasks);
+	drop(context, task);
 }
 
-void intake_close(struct intake *intake, int timeout_ms, bool forget)
+void intake_close(struct intake *intake, int timeout_ms, bool forget_tasks)
 {
 	if (!intake)
 		return;
@@ -566,16 +726,15 @@ void intake_close(struct intake *intake, int timeout_ms, bool forget)
 		intake_stop(intake);
 	commit_and_wait(intake, clock_monotonic_ms() + timeout_ms / 2);
 	intake->closing = true;
-	if (intake->spare)
-		rd_kafka_message_destroy(intake->spare);
-	if (forget)
-		forget_all(intake);
+	drop_spares(intake);
+	if (forget_tasks)
+		hand_visit(intake->hand, forget, intake);
 	watch_queue(intake->records, -1);
 	watch_queue(intake->commits, -1);
 	rd_kafka_queue_destroy(intake->records);
 	rd_kafka_queue_destroy(intake->commits);
 	kafka_consumer_close(intake->consumer, timeout_ms / 2);
-	if (!forget)
+	if (!forget_tasks)
 		return;
 	while (intake->partition_count > 0)
 		let_go(intake, intake->partitions[0]);

@@ -64,11 +64,26 @@ void later_add(struct later *later, struct kser_task *task)
 		later->heap = xrealloc(later->heap, later->capacity * sizeof later->heap[0]);
 	}
 	later->heap[later->count] = task;
+	if (atomic_load(&task->cancelled))
+		task->due_ms = 0;
 	rise(later, later->count++);
 	bool first = later->heap[0] == task;
 	pthread_mutex_unlock(&later->lock);
 	if (first)
 		later->earlier(later->context);
+}
+
+void later_hurry(struct later *later, struct kser_task *task)
+{
+	pthread_mutex_lock(&later->lock);
+	size_t at = 0;
+	while (at < later->count && later->heap[at] != task)
+		at++;
+	if (at < later->count) {
+		task->due_ms = 0;
+		rise(later, at);
+	}
+	pthread_mutex_unlock(&later->lock);
 }
 
 struct kser_task *later_take(struct later *later, int64_t now_ms)

@@ -2,7 +2,7 @@
 
 /*
  * Tasks whose reply is ready and waits for its time: a task that sleeps holds a place in this heap,
- * not a thread. Any thread adds, one takes.
+ * not a thread. Any thread adds, one takes. One that is cancelled is due at once.
  */
 
 #include <stdint.h>
@@ -18,6 +18,9 @@ void later_free(struct later *later); /* NULL is allowed; the tasks are not free
 
 /* By task->due_ms, monotonic. */
 void later_add(struct later *later, struct kser_task *task);
+
+/* The task was cancelled: if it is here, it is due now. */
+void later_hurry(struct later *later, struct kser_task *task);
 
 /* A task that is due, or NULL. */
 struct kser_task *later_take(struct later *later, int64_t now_ms);

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/fault.h"
 #include "common/memory.h"
 
 /* The ends of the four pipes, in the order of the launcher's descriptors. */
@@ -77,7 +78,9 @@ static int spawn(const struct process_request *request, char **words, struct run
 	posix_spawn_file_actions_init(&files);
 	posix_spawnattr_init(&attributes);
 	posix_spawnattr_setsigdefault(&attributes, &all);
-	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
+	/* The launcher is to end by a signal only when it listens for them: before that it could not report. */
+	posix_spawnattr_setsigmask(&attributes, &all);
+	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
 	for (int stream = 0; stream < STREAMS; stream++) {
 		if (running->theirs[stream] < STREAMS)
 			move_up(&running->theirs[stream]);
@@ -222,6 +225,7 @@ enum status process_run(const struct process_request *request, struct process_ou
 	struct running running = {.ours = {-1, -1, -1, -1}, .theirs = {-1, -1, -1, -1}, .input = request->input};
 	enum status status = start(request, &running, err);
 	if (!status) {
+		(void)FAULT("worker.mid_run");
 		talk(&running, request->stop_fd, outcome);
 		reap(running.launcher);
 		status = read_report(running.report, outcome, err);

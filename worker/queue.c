@@ -15,6 +15,8 @@ struct queue {
 	bool low_wanted;
 	bool closed;
 	bool waking; /* a thread was signalled and has not come yet */
+	bool alone_waits; /* the first entry is to be active alone */
+	bool alone_active;
 	size_t idle;
 	size_t active;
 	size_t active_max;
@@ -49,7 +51,9 @@ void queue_free(struct queue *queue)
 
 static bool may_take(const struct queue *queue)
 {
-	return queue->waiting > 0 && queue->active < queue->active_max;
+	if (queue->waiting == 0 || queue->alone_active)
+		return false;
+	return queue->alone_waits ? queue->active == 0 : queue->active < queue->active_max;
 }
 
 /*
@@ -85,6 +89,18 @@ void queue_put(struct queue *queue, void *const *entries, size_t count)
 	pthread_mutex_unlock(&queue->lock);
 }
 
+void queue_put_alone(struct queue *queue, void *entry)
+{
+	pthread_mutex_lock(&queue->lock);
+	assert(queue->waiting < queue->room && !queue->alone_waits && !queue->alone_active);
+	queue->first = (queue->first + queue->room - 1) % queue->room;
+	queue->entries[queue->first] = entry;
+	queue->waiting++;
+	queue->alone_waits = true;
+	wake_one(queue);
+	pthread_mutex_unlock(&queue->lock);
+}
+
 size_t queue_room(struct queue *queue)
 {
 	pthread_mutex_lock(&queue->lock);
@@ -113,6 +129,8 @@ void *queue_take(struct queue *queue)
 		queue->waiting--;
 		queue->active++;
 		queue->taken++;
+		queue->alone_active = queue->alone_waits;
+		queue->alone_waits = false;
 		low = is_low(queue);
 		wake_one(queue);
 	}
@@ -126,9 +144,10 @@ void queue_done(struct queue *queue)
 {
 	pthread_mutex_lock(&queue->lock);
 	assert(queue->active > 0);
-	bool was_full = queue->active == queue->active_max;
+	bool was_full = queue->active == queue->active_max || queue->alone_active;
 	queue->active--;
-	if (was_full)
+	queue->alone_active = false;
+	if (was_full || queue->alone_waits)
 		wake_one(queue);
 	pthread_mutex_unlock(&queue->lock);
 }
@@ -139,12 +158,15 @@ size_t queue_remove(struct queue *queue, bool (*matches)(void *entry, void *cont
 	size_t count = 0, kept = 0;
 	for (size_t i = 0; i < queue->waiting; i++) {
 		void *entry = queue->entries[(queue->first + i) % queue->room];
-		if (matches(entry, context))
+		if (matches(entry, context)) {
 			removed[count++] = entry;
-		else
+			queue->alone_waits &= i > 0;
+		} else {
 			queue->entries[(queue->first + kept++) % queue->room] = entry;
+		}
 	}
 	queue->waiting = kept;
+	wake_one(queue);
 	pthread_mutex_unlock(&queue->lock);
 	return count;
 }
@@ -170,7 +192,8 @@ void queue_close(struct queue *queue)
 struct queue_state queue_state(struct queue *queue)
 {
 	pthread_mutex_lock(&queue->lock);
-	struct queue_state state = {.waiting = queue->waiting, .active = queue->active, .idle = queue->idle, .taken = queue->taken};
+	struct queue_state state = {.waiting = queue->waiting, .active = queue->active, .idle = queue->idle, .taken = queue->taken,
+		.alone = queue->alone_waits || queue->alone_active};
 	pthread_mutex_unlock(&queue->lock);
 	return state;
 }

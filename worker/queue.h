@@ -3,7 +3,8 @@
 /*
  * The bounded queue between the thread that takes records and the threads that run them. First in,
  * first out. Besides its room it bounds how many entries are active: taken and not yet done, which
- * outlives the call of the thread that took them (a task that merely waits for a timer holds none).
+ * outlives the call of the thread that took them (a task that merely waits for a timer holds none). One
+ * entry at a time may ask to be active alone.
  *
  * One thread puts; any number take. Entries belong to whoever holds them; the queue never looks inside.
  */
@@ -24,6 +25,12 @@ void queue_free(struct queue *queue); /* NULL is allowed; nobody may use it any 
 void queue_put(struct queue *queue, void *const *entries, size_t count);
 size_t queue_room(struct queue *queue);
 
+/*
+ * Adds an entry before all others, to be active with nothing beside it: nothing is taken until it is done or removed. It
+ * must fit, and there must not be another one.
+ */
+void queue_put_alone(struct queue *queue, void *entry);
+
 /* The next entry, now active; waits while there is none or too many are active. NULL: closed. */
 void *queue_take(struct queue *queue);
 
@@ -43,6 +50,7 @@ struct queue_state {
 	size_t waiting;
 	size_t active;
 	size_t idle;    /* threads that wait in queue_take */
+	bool alone;     /* an entry is, or waits to be, active alone */
 	uint64_t taken; /* in all */
 };
 struct queue_state queue_state(struct queue *queue);

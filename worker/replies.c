@@ -10,7 +10,7 @@
 #include "common/kafka.h"
 #include "common/log.h"
 #include "common/memory.h"
-#include "worker/task.h"
+#include "worker/outgoing.h"
 
 /* What the broker did not take is offered again so often. */
 #define AGAIN_MS 500
@@ -26,7 +26,7 @@ struct replies {
 	atomic_bool broken; /* for good: must be replaced */
 	atomic_bool wake_wanted;
 	pthread_mutex_t kept_lock;
-	struct kser_task *kept; /* to be sent again */
+	struct outgoing *kept; /* to be sent again */
 	int64_t again_ms;
 	int64_t told_ms;
 	bool closing;
@@ -136,10 +136,10 @@ static void tell(struct replies *replies, rd_kafka_resp_err_t error)
 		log_warning("could not send a reply, it is kept and sent again", "topic", replies->setup.topic, "error", rd_kafka_err2str(error));
 }
 
-static void keep(struct replies *replies, struct kser_task *task)
+static void keep(struct replies *replies, struct outgoing *outgoing)
 {
 	pthread_mutex_lock(&replies->kept_lock);
-	LL_PREPEND(replies->kept, task);
+	LL_PREPEND(replies->kept, outgoing);
 	pthread_mutex_unlock(&replies->kept_lock);
 }
 
@@ -155,41 +155,46 @@ static rd_kafka_resp_err_t produce(struct replies *replies, struct slice record,
 	return error;
 }
 
-bool replies_send(struct replies *replies, struct kser_task *task, struct slice record)
+/* It was not sent: its text is there, or is given. */
+static void keep_or_give_up(struct replies *replies, struct outgoing *outgoing, struct slice record)
 {
-	rd_kafka_resp_err_t error = produce(replies, record, task);
+	if (outgoing->passing) {
+		replies->setup.given_up(replies->setup.context, outgoing);
+		return;
+	}
+	if (record.length > 0) {
+		buffer_reset(&outgoing->text);
+		buffer_add_slice(&outgoing->text, record);
+	}
+	keep(replies, outgoing);
+}
+
+bool replies_send(struct replies *replies, struct outgoing *outgoing, struct slice record)
+{
+	rd_kafka_resp_err_t error = produce(replies, record, outgoing);
 	if (!error)
 		return true;
-	if (error == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && !task->refused) {
-		task->refused = true;
+	if (error == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && !outgoing->refused) {
+		outgoing->refused = true;
 		return false;
 	}
 	tell(replies, error);
-	buffer_reset(&task->reply);
-	buffer_add_slice(&task->reply, record);
-	keep(replies, task);
+	keep_or_give_up(replies, outgoing, record);
 	return true;
 }
 
-void replies_send_kept(struct replies *replies, struct kser_task *task)
+void replies_send_kept(struct replies *replies, struct outgoing *outgoing)
 {
-	rd_kafka_resp_err_t error = produce(replies, buffer_slice(&task->reply), task);
+	rd_kafka_resp_err_t error = produce(replies, buffer_slice(&outgoing->text), outgoing);
 	if (!error)
 		return;
-	if (error == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && !task->refused) {
-		task->refused = true;
-		replies->setup.refused(replies->setup.context, task, task->reply.length, rd_kafka_err2str(error));
+	if (error == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && !outgoing->refused) {
+		outgoing->refused = true;
+		replies->setup.refused(replies->setup.context, outgoing, outgoing->text.length, rd_kafka_err2str(error));
 		return;
 	}
 	tell(replies, error);
-	keep(replies, task);
-}
-
-void replies_say(struct replies *replies, struct slice record)
-{
-	rd_kafka_resp_err_t error = produce(replies, record, NULL);
-	if (error)
-		tell(replies, error);
+	keep_or_give_up(replies, outgoing, slice_of(""));
 }
 
 /* ---- reports ---- */
@@ -211,18 +216,14 @@ static bool is_refused(const rd_kafka_message_t *report)
 
 static void on_failure(struct replies *replies, const rd_kafka_message_t *report)
 {
-	struct kser_task *task = report->_private;
-	if (task && !task->refused && is_refused(report)) {
-		task->refused = true;
-		replies->setup.refused(replies->setup.context, task, report->len, rd_kafka_err2str(report->err));
+	struct outgoing *outgoing = report->_private;
+	if (!outgoing->refused && is_refused(report)) {
+		outgoing->refused = true;
+		replies->setup.refused(replies->setup.context, outgoing, report->len, rd_kafka_err2str(report->err));
 		return;
 	}
 	tell(replies, report->err);
-	if (!task)
-		return;
-	buffer_reset(&task->reply);
-	buffer_add(&task->reply, report->payload, report->len);
-	keep(replies, task);
+	keep_or_give_up(replies, outgoing, (struct slice){report->payload, report->len});
 }
 
 static void on_report(rd_kafka_t *producer, const rd_kafka_message_t *report, void *opaque)
@@ -235,19 +236,19 @@ static void on_report(rd_kafka_t *producer, const rd_kafka_message_t *report, vo
 		return;
 	if (report->err)
 		on_failure(replies, report);
-	else if (report->_private)
+	else
 		replies->setup.acknowledged(replies->setup.context, report->_private);
 }
 
 static void send_again(struct replies *replies)
 {
 	pthread_mutex_lock(&replies->kept_lock);
-	struct kser_task *tasks = TAKE(replies->kept);
+	struct outgoing *list = TAKE(replies->kept);
 	pthread_mutex_unlock(&replies->kept_lock);
-	while (tasks) {
-		struct kser_task *task = tasks;
-		tasks = task->next;
-		replies_send_kept(replies, task);
+	while (list) {
+		struct outgoing *outgoing = list;
+		list = outgoing->next;
+		replies_send_kept(replies, outgoing);
 	}
 }
 

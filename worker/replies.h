@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * The way back: replies go to the results topic, by whichever thread has one, and are followed until
- * the broker has acknowledged them. What the broker does not take now is kept and sent again; a
+ * The way back: replies and reports go to the results topic, by whichever thread has one, and are followed
+ * until the broker has acknowledged them. What the broker does not take now is kept and sent again; a
  * producer that broke for good is replaced.
  */
 
@@ -13,7 +13,7 @@
 #include "common/settings.h"
 #include "common/slice.h"
 
-struct kser_task;
+struct outgoing;
 struct replies; /* opaque */
 
 struct replies_setup {
@@ -22,8 +22,9 @@ struct replies_setup {
 	const char *client_id;
 	const char *topic;
 	/* The rest is called by replies_serve, in its thread, but for `wake`: any thread, must not block. */
-	void (*acknowledged)(void *context, struct kser_task *task);
-	void (*refused)(void *context, struct kser_task *task, size_t bytes, const char *reason); /* too large for the broker; another reply is to be sent */
+	void (*acknowledged)(void *context, struct outgoing *outgoing);
+	void (*given_up)(void *context, struct outgoing *outgoing); /* a passing one that did not arrive; also by replies_send */
+	void (*refused)(void *context, struct outgoing *outgoing, size_t bytes, const char *reason); /* too large for the broker; another one is to be sent */
 	void (*wake)(void *context); /* acknowledgements are there, when replies_want_wake */
 	void *context;
 };
@@ -35,16 +36,14 @@ MUST_USE enum status replies_open(const struct replies_setup *setup, struct repl
 MUST_USE enum status replies_find_topic(struct replies *replies, const char *topic, int timeout_ms, int *partitions, struct error *err);
 
 /*
- * Sends a task's reply; from then on the task may be gone at any moment. False: it is too large for the
- * producer as the user has set it, and the task is still the caller's, who sends a smaller one: the second is always taken. Any thread.
+ * Sends a record; from then on `outgoing` may be gone at any moment. False: it is too large for the producer as
+ * the user has set it, and `outgoing` is still the caller's, who sends a smaller one: the second is always taken, and so
+ * is one whose `refused` is set. Any thread; a passing one only by the thread that serves.
  */
-MUST_USE bool replies_send(struct replies *replies, struct kser_task *task, struct slice record);
+MUST_USE bool replies_send(struct replies *replies, struct outgoing *outgoing, struct slice record);
 
-/* As replies_send for a reply that stands in task->reply; by the thread that serves. */
-void replies_send_kept(struct replies *replies, struct kser_task *task);
-
-/* Sends a record that nobody waits for. Any thread. */
-void replies_say(struct replies *replies, struct slice record);
+/* As replies_send for a record that stands in outgoing->text; by the thread that serves. */
+void replies_send_kept(struct replies *replies, struct outgoing *outgoing);
 
 /* Serves acknowledgements and sends again what is due. One thread, always the same. */
 void replies_serve(struct replies *replies);

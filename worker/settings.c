@@ -22,6 +22,12 @@ static const struct setting settings_table[] = {
 	{.name = "stock", .kind = SETTING_FLAG, .offset = AT(stock), .fallback = "yes", .help = "serve the entrypoints echo, sleep, fail and dice too"},
 	{.name = "drain-timeout", .kind = SETTING_DURATION, .offset = AT(drain_ms), .fallback = "15s", .min = 0, .max = 86400000,
 		.help = "how long SIGTERM waits for running tasks before it gives them up"},
+	{.name = "claim-after", .kind = SETTING_DURATION, .offset = AT(claim_after_ms), .fallback = "1s", .min = 100, .max = 60000,
+		.help = "a task that runs for so long is claimed: it stays this worker's whatever becomes of its partition"},
+	{.name = "heartbeat-interval", .kind = SETTING_DURATION, .offset = AT(beat_ms), .fallback = "2s", .min = 100, .max = 60000,
+		.help = "between heartbeats while claims are held; a third of the orchestrators' claim lease at most, else every 10s will do"},
+	{.name = "silence-limit", .kind = SETTING_DURATION, .offset = AT(silence_ms), .fallback = "6s", .min = 500, .max = 600000,
+		.help = "heartbeats unacknowledged for longer end the tasks that are to stop then; two heartbeats at least, and less than the claim lease"},
 	{.name = "group-session", .kind = SETTING_DURATION, .offset = AT(session_ms), .fallback = "6s", .min = 1000, .max = 1800000,
 		.help = "a worker that the brokers have not heard of for so long is gone; they have bounds of their own for it"},
 	{.name = "launcher", .kind = SETTING_TEXT, .offset = AT(launcher), .fallback = "", .help = "path of kser-launch, which runs commands; empty: beside this program, or in ../bin of the library"},
@@ -128,6 +134,8 @@ static void check(const struct worker_settings *settings, struct buffer *errors)
 	struct error err;
 	if (topics_check(settings->topic_prefix, settings->queue, &err))
 		buffer_printf(errors, "%s\n", err.text);
+	if (settings->silence_ms < 2 * settings->beat_ms)
+		buffer_printf(errors, "silence-limit: must be at least two heartbeat-intervals, or one lost heartbeat would end tasks\n");
 	for (const struct command_entrypoint *entrypoint = settings->commands; entrypoint; entrypoint = entrypoint->next)
 		if (!entrypoint->command.arguments.words)
 			buffer_printf(errors, "entrypoint %s: has no command\n", entrypoint->name);

@@ -24,6 +24,9 @@ struct worker_settings {
 	int64_t slots;
 	int64_t drain_ms;
 	int64_t session_ms;
+	int64_t claim_after_ms;
+	int64_t beat_ms;
+	int64_t silence_ms;
 	bool stock;
 	int log_level;
 	int log_format;

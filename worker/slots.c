@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/memory.h"
 #include "worker/answer.h"
@@ -52,33 +53,67 @@ static enum kser_outcome run_entrypoint(const struct entrypoints *entrypoints, s
 	return entrypoint->run(task, result, entrypoint->context);
 }
 
+/* A task that sleeps: its answer is kept until its time has come. */
+static void send_later(const struct slots_setup *setup, struct kser_task *task, const struct answer *answer)
+{
+	buffer_add_slice(&task->reply.text, buffer_slice(&answer->record));
+	(void)FAULT("worker.mid_run");
+	later_add(setup->later, task);
+}
+
 static void send_answer(const struct slots_setup *setup, struct kser_task *task, struct answer *answer)
 {
-	if (task->due_ms > 0) {
-		buffer_add_slice(&task->reply, buffer_slice(&answer->record));
-		later_add(setup->later, task);
-		return;
-	}
-	if (!replies_send(setup->replies, task, buffer_slice(&answer->record))) {
+	atomic_store_explicit(&task->answered, true, memory_order_relaxed);
+	if (!replies_send(setup->replies, &task->reply, buffer_slice(&answer->record))) {
 		answer_make_refused(answer, task, answer->record.length, "the producer's limit", setup->worker);
-		bool sent = replies_send(setup->replies, task, buffer_slice(&answer->record));
+		bool sent = replies_send(setup->replies, &task->reply, buffer_slice(&answer->record));
 		assert(sent);
 	}
 	queue_done(setup->queue);
 }
 
-static void run_task(const struct slots_setup *setup, struct kser_task *task, struct answer *answer)
+static bool is_too_late(const struct kser_task *task)
 {
-	struct kser_result result CLEANUP(result_clear) = {0};
-	task->started_ms = clock_monotonic_ms();
-	enum kser_outcome outcome = run_entrypoint(setup->entrypoints, task, &result);
-	task_forget(task);
-	if (kser_task_cancelled(task)) {
+	return task->message.stamp.start_by_ms > 0 && clock_wall_ms() > task->message.stamp.start_by_ms;
+}
+
+static enum kser_outcome start_task(const struct slots_setup *setup, struct kser_task *task, struct kser_result *result)
+{
+	(void)FAULT("worker.before_run");
+	if (kser_task_cancelled(task))
+		return KSER_FAILURE;
+	if (is_too_late(task))
+		return kser_result_fail(result, 504, "Timeout", "not started in time");
+	return run_entrypoint(setup->entrypoints, task, result);
+}
+
+/* It was told to end. One without a name is left as it is: its record comes again. */
+static void release_task(const struct slots_setup *setup, struct kser_task *task, struct answer *answer)
+{
+	if (!task->keyed) {
 		queue_done(setup->queue);
 		return;
 	}
-	answer_make(answer, task, outcome, &result, setup->worker);
+	answer_make_release(answer, task, setup->worker);
 	send_answer(setup, task, answer);
+}
+
+static void run_task(const struct slots_setup *setup, struct kser_task *task, struct answer *answer)
+{
+	struct kser_result result CLEANUP(result_clear) = {0};
+	atomic_store_explicit(&task->started_ms, clock_monotonic_ms(), memory_order_relaxed);
+	enum kser_outcome outcome = start_task(setup, task, &result);
+	task_forget(task);
+	(void)FAULT("worker.after_run_before_produce");
+	if (kser_task_cancelled(task)) {
+		release_task(setup, task, answer);
+		return;
+	}
+	answer_make(answer, task, outcome, &result, setup->worker);
+	if (task->due_ms > 0)
+		send_later(setup, task, answer);
+	else
+		send_answer(setup, task, answer);
 }
 
 static void *work(void *argument)

@@ -34,7 +34,7 @@ static enum kser_outcome sleep_for(struct kser_task *task, struct kser_result *r
 	int64_t sleep_ms = (int64_t)ceil(seconds * 1000);
 	int64_t left_ms = kser_task_left_ms(task);
 	bool in_time = left_ms < 0 || sleep_ms <= left_ms;
-	task->due_ms = task->started_ms + (in_time ? sleep_ms : left_ms);
+	task->due_ms = atomic_load(&task->started_ms) + (in_time ? sleep_ms : left_ms);
 	return in_time ? KSER_SUCCESS : kser_result_fail(result, 504, "Timeout", "the time limit came before the end");
 }
 

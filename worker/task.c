@@ -1,7 +1,11 @@
 #include "worker/task.h"
 
+#include <assert.h>
 #include <json-c/json.h>
+#include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
 #include <uuid/uuid.h>
 
 #include "common/clock.h"
@@ -39,6 +43,7 @@ struct kser_task *task_new(struct slice bytes, void *record, void (*release)(voi
 	struct message message = {0};
 	*status = read_record(bytes, &message, err);
 	struct kser_task *task = xcalloc(1, sizeof *task);
+	task->stop_fd = -1;
 	task->record = record;
 	task->release = release;
 	task->message.text = bytes;
@@ -48,6 +53,44 @@ struct kser_task *task_new(struct slice bytes, void *record, void (*release)(voi
 	if (message.stamped)
 		set_key(task, &message.stamp);
 	return task;
+}
+
+void task_name_of(const struct kser_task *task, struct task_name *name)
+{
+	struct buffer scratch CLEANUP(buffer_clear) = {0};
+	struct slice uuid = json_string(task->message.uuid, &scratch);
+	int unusable = uuid_parse_range(uuid.start, uuid.start + uuid.length, name->uuid);
+	assert(task->keyed && !unusable);
+	memcpy(name->operation, task->key.operation, sizeof name->operation);
+	name->position = task->key.position;
+	name->attempt = task->key.attempt;
+	name->generation = task->key.generation;
+}
+
+bool task_stops_on_silence(const struct kser_task *task)
+{
+	return task->keyed && (task->message.stamp.flags & STAMP_STOP_ON_SILENCE);
+}
+
+/* Between a command's end, which closes its descriptor, and a word that it is to end. */
+static pthread_mutex_t stop_lock = PTHREAD_MUTEX_INITIALIZER;
+
+void task_cancel(struct kser_task *task)
+{
+	pthread_mutex_lock(&stop_lock);
+	atomic_store(&task->cancelled, true);
+	if (task->stop_fd >= 0)
+		(void)eventfd_write(task->stop_fd, 1);
+	pthread_mutex_unlock(&stop_lock);
+}
+
+void task_set_stop_fd(struct kser_task *task, int fd)
+{
+	pthread_mutex_lock(&stop_lock);
+	task->stop_fd = fd;
+	if (fd >= 0 && atomic_load(&task->cancelled))
+		(void)eventfd_write(fd, 1);
+	pthread_mutex_unlock(&stop_lock);
 }
 
 void task_forget(struct kser_task *task)
@@ -63,14 +106,19 @@ void task_forget(struct kser_task *task)
 	}
 }
 
+void task_free_repeats(struct kser_task *task)
+{
+	while (task->hold.next) {
+		struct hold *hold = task->hold.next;
+		task->hold.next = hold->next;
+		free(hold);
+	}
+}
+
 void task_free(struct kser_task *task)
 {
-	for (struct hold *hold = task->hold.next; hold;) {
-		struct hold *next = hold->next;
-		free(hold);
-		hold = next;
-	}
-	buffer_clear(&task->reply);
+	task_free_repeats(task);
+	buffer_clear(&task->reply.text);
 	if (task->release)
 		task->release(task->record);
 	free(task);
@@ -86,7 +134,7 @@ static int64_t smaller_limit(int64_t one, int64_t other)
 int64_t task_left_ms(const struct kser_task *task, int64_t limit_ms)
 {
 	int64_t limit = smaller_limit(limit_ms, task->message.stamp.limit_ms);
-	int64_t left = limit > 0 ? task->started_ms + limit - clock_monotonic_ms() : INT64_MAX;
+	int64_t left = limit > 0 ? atomic_load_explicit(&task->started_ms, memory_order_relaxed) + limit - clock_monotonic_ms() : INT64_MAX;
 	if (task->message.stamp.deadline_ms > 0) {
 		int64_t until = task->message.stamp.deadline_ms - clock_wall_ms();
 		left = until < left ? until : left;

@@ -14,24 +14,27 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/kafka.h"
 #include "common/limits.h"
 #include "common/log.h"
 #include "common/memory.h"
 #include "worker/answer.h"
-#include "worker/hand.h"
-#include "worker/heartbeat.h"
+#include "worker/control.h"
 #include "worker/intake.h"
 #include "worker/plugin.h"
+#include "worker/recall.h"
+#include "worker/report.h"
+#include "worker/reporter.h"
 #include "worker/settings.h"
 #include "worker/signals.h"
 #include "worker/slots.h"
 #include "worker/stock.h"
 #include "worker/task.h"
 
-/* Between heartbeats, and between those that tell the entrypoints too. */
-#define BEAT_MS 10000
-#define DESCRIBE_MS 60000
+/* A task that is to run alone waits so long for the others, and one behind full slots before it may be handed back. */
+#define ALONE_WAIT_MS 2000
+#define SPARE_WAIT_MS 2000
 
 /* Between looks whether more threads are needed. */
 #define LOOK_MS 50
@@ -42,8 +45,9 @@
 
 #define METADATA_TIMEOUT_MS 1000
 
-/* Commands that are given up get a grace of two seconds, then their threads end. */
+/* Commands that are given up get a grace of two seconds, then their threads end; in a hurry what does not end at once is left. */
 #define GIVE_UP_MS 3000
+#define HURRY_MS 500
 
 /* For the last commit and leaving the group, and for the last heartbeat. */
 #define CLOSE_MS 6000
@@ -70,6 +74,7 @@ struct kser_worker {
 	char incarnation[100];
 	char tasks_topic[250];
 	char results_topic[250];
+	char control_topic[250];
 	char group[250];
 	char launcher[PATH_MAX];
 	struct command_host commands;
@@ -78,17 +83,28 @@ struct kser_worker {
 	char interval[24];
 	int wake_fd;
 	atomic_bool stopping;
+	struct hand hand;
+	struct gate gate;
+	struct claims claims;
+	struct releases releases;
 	struct queue *queue;
 	struct later *later;
+	struct recall recall;
 	struct replies *replies;
+	struct reporter *reporter;
+	struct control *control;
 	struct slots *slots;
 	struct intake *intake;
 	struct answer answer; /* for what this thread answers */
-	int64_t beat_ms;      /* when the next heartbeat is due, monotonic */
-	int64_t describe_ms;
+	int tasks_partitions; /* of the topic */
 	int64_t look_ms;
 	bool abandoned;       /* threads still run that nobody waits for */
 };
+
+static int64_t sooner(int64_t one, int64_t other)
+{
+	return one < other ? one : other;
+}
 
 /* ---- waking ---- */
 
@@ -138,6 +154,7 @@ static void set_names(struct kser_worker *worker)
 	snprintf(topics.prefix, sizeof topics.prefix, "%s", worker->settings.topic_prefix);
 	topics_tasks(&topics, worker->settings.queue, worker->tasks_topic);
 	topics_named(&topics, "results", worker->results_topic);
+	topics_named(&topics, "control", worker->control_topic);
 	topics_named(&topics, "workers", worker->group);
 	if (worker->settings.queue[0]) {
 		size_t length = strlen(worker->group);
@@ -193,7 +210,7 @@ static void set_properties(struct kser_worker *worker)
 struct kser_worker *kser_worker_new(int argc, char **argv, int *status)
 {
 	struct kser_worker *worker = xcalloc(1, sizeof *worker);
-	worker->wake_fd = worker->commands.stop_fd = -1;
+	worker->wake_fd = -1;
 	if (worker_settings_read(&worker->settings, argc, argv, status)) {
 		kser_worker_free(worker);
 		return NULL;
@@ -204,7 +221,7 @@ struct kser_worker *kser_worker_new(int argc, char **argv, int *status)
 	set_properties(worker);
 	const char *folder = settings_environment("TMPDIR");
 	worker->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	worker->commands = (struct command_host){.launcher = worker->launcher, .folder = folder ? folder : "/tmp", .stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+	worker->commands = (struct command_host){.launcher = worker->launcher, .folder = folder ? folder : "/tmp"};
 	return worker;
 }
 
@@ -225,8 +242,6 @@ void kser_worker_free(struct kser_worker *worker)
 		return;
 	if (worker->wake_fd >= 0)
 		close(worker->wake_fd);
-	if (worker->commands.stop_fd >= 0)
-		close(worker->commands.stop_fd);
 	answer_clear(&worker->answer);
 	later_free(worker->later);
 	queue_free(worker->queue);
@@ -274,31 +289,28 @@ static enum status add_entrypoints(struct kser_worker *worker, struct error *err
 	return status;
 }
 
-/* ---- heartbeats ---- */
+/* ---- what comes back from the broker ---- */
 
-static void beat(struct kser_worker *worker, bool leaving)
+static void acknowledged(void *context, struct outgoing *outgoing)
 {
-	int64_t now_ms = clock_monotonic_ms();
-	bool describe = now_ms >= worker->describe_ms;
-	size_t slots = (size_t)worker->settings.slots;
-	size_t active = queue_state(worker->queue).active;
-	struct heartbeat heartbeat = {.worker = slice_of(worker->incarnation), .host = worker->host, .queue = worker->settings.queue, .slots = slots,
-		.free = leaving ? 0 : slots - active, .entrypoints = describe ? &worker->entrypoints : NULL, .leaving = leaving};
-	struct buffer record CLEANUP(buffer_clear) = {0};
-	heartbeat_add(&record, &heartbeat);
-	replies_say(worker->replies, buffer_slice(&record));
-	worker->beat_ms = now_ms + BEAT_MS;
-	if (describe)
-		worker->describe_ms = now_ms + DESCRIBE_MS;
+	struct kser_worker *worker = context;
+	if (outgoing->kind == OUTGOING_REPORT) {
+		reporter_done(worker->reporter, (struct report *)outgoing, true);
+		return;
+	}
+	struct kser_task *task = (struct kser_task *)outgoing;
+	(void)FAULT("worker.after_produce_before_offset");
+	gate_forget(&worker->gate, task);
+	hand_finish(&worker->hand, task);
+}
+
+static void given_up(void *context, struct outgoing *outgoing)
+{
+	const struct kser_worker *worker = context;
+	reporter_done(worker->reporter, (struct report *)outgoing, false);
 }
 
 /* ---- answers of this thread ---- */
-
-static void acknowledged(void *context, struct kser_task *task)
-{
-	struct kser_worker *worker = context;
-	intake_acknowledged(worker->intake, task);
-}
 
 static void report_dead(struct kser_worker *worker, struct kser_task *task, struct slice bytes, const char *reason)
 {
@@ -307,7 +319,7 @@ static void report_dead(struct kser_worker *worker, struct kser_task *task, stru
 	struct buffer *record = &worker->answer.record;
 	buffer_reset(record);
 	message_add_dead(record, &dead);
-	if (!replies_send(worker->replies, task, buffer_slice(record)))
+	if (!replies_send(worker->replies, &task->reply, buffer_slice(record)))
 		report_dead(worker, task, slice_of(""), "the record is unusable, and too large to be told");
 }
 
@@ -319,29 +331,90 @@ static void unusable(void *context, struct kser_task *task, const char *reason)
 	report_dead(worker, task, task->message.text, reason);
 }
 
-static void refused(void *context, struct kser_task *task, size_t bytes, const char *reason)
+static void refused(void *context, struct outgoing *outgoing, size_t bytes, const char *reason)
 {
 	struct kser_worker *worker = context;
+	struct kser_task *task = (struct kser_task *)outgoing;
 	log_warning("a reply was refused", "bytes", LOG_INT(bytes), "error", reason);
 	if (task->message.uuid.text.length == 0) {
 		report_dead(worker, task, slice_of(""), "the record is unusable, and too large to be told");
 		return;
 	}
 	answer_make_refused(&worker->answer, task, bytes, reason, slice_of(worker->incarnation));
-	bool sent = replies_send(worker->replies, task, buffer_slice(&worker->answer.record));
+	bool sent = replies_send(worker->replies, &task->reply, buffer_slice(&worker->answer.record));
 	assert(sent);
+}
+
+/* A task that slept has come to its end, or was told to end. */
+static void send_slept(struct kser_worker *worker, struct kser_task *task)
+{
+	atomic_store(&task->answered, true);
+	if (kser_task_cancelled(task) && task->keyed) {
+		buffer_reset(&task->reply.text);
+		release_add_one(&task->reply.text, task, RELEASE_STOPPED, slice_of(worker->incarnation));
+	}
+	if (task->keyed || !kser_task_cancelled(task))
+		replies_send_kept(worker->replies, &task->reply);
+	queue_done(worker->queue);
 }
 
 static void send_due(struct kser_worker *worker)
 {
 	int64_t now_ms = clock_monotonic_ms();
-	for (struct kser_task *task; (task = later_take(worker->later, now_ms));) {
-		replies_send_kept(worker->replies, task);
-		queue_done(worker->queue);
-	}
+	for (struct kser_task *task; (task = later_take(worker->later, now_ms));)
+		send_slept(worker, task);
+}
+
+/* ---- what orchestrators say ---- */
+
+static void on_stop(void *context, const struct task_name *name)
+{
+	const struct kser_worker *worker = context;
+	recall_stop(&worker->recall, name);
+}
+
+static void on_generation(void *context, int64_t generation)
+{
+	const struct kser_worker *worker = context;
+	size_t count = recall_generation(&worker->recall, generation);
+	if (count > 0)
+		log_info("dropped tasks of another generation", "count", LOG_INT(count));
+}
+
+/* Our part of the free slots elsewhere: as large as our part of the partitions, so that those who hear the same do not all send as much. */
+static size_t share_of(const struct kser_worker *worker, int64_t slots)
+{
+	int32_t partitions[PARTITIONS_MAX];
+	int64_t ours = (int64_t)intake_partitions(worker->intake, partitions);
+	int64_t all = worker->tasks_partitions > ours ? worker->tasks_partitions : ours;
+	int64_t most = slots < SLOTS_MAX ? slots : SLOTS_MAX;
+	return all > 0 ? (size_t)((most * ours + all - 1) / all) : 0;
+}
+
+static void on_spare(void *context, struct slice queue, int64_t slots)
+{
+	const struct kser_worker *worker = context;
+	struct queue_state state = queue_state(worker->queue);
+	bool full = state.alone || state.active >= (size_t)worker->settings.slots;
+	if (!slice_is(queue, worker->settings.queue) || !full)
+		return;
+	size_t count = recall_waiting(&worker->recall, share_of(worker, slots), clock_monotonic_ms() - SPARE_WAIT_MS);
+	if (count > 0)
+		log_info("handed back waiting tasks, other workers have free slots", "count", LOG_INT(count));
 }
 
 /* ---- serving ---- */
+
+/* What time alone brings about. */
+static void heed_time(struct kser_worker *worker)
+{
+	int64_t now_ms = clock_monotonic_ms();
+	claims_look(&worker->claims, now_ms, intake_is_full(worker->intake));
+	recall_busy(&worker->recall, now_ms - ALONE_WAIT_MS);
+	size_t ended = reporter_is_silent(worker->reporter) ? recall_silent(&worker->recall) : 0;
+	if (ended > 0)
+		log_warning("heartbeats are not acknowledged, ending tasks that are to stop then", "count", LOG_INT(ended));
+}
 
 /* Sleeps until something happens, at most so long; then serves what has. */
 static void serve(void *context, int wait_ms)
@@ -351,11 +424,14 @@ static void serve(void *context, int wait_ms)
 	replies_want_wake(worker->replies, waiting);
 	if (waiting)
 		replies_serve(worker->replies);
+	reporter_send_asked(worker->reporter);
 	wait_for_wake(worker, wait_ms);
 	replies_serve(worker->replies);
 	send_due(worker);
-	if (clock_monotonic_ms() >= worker->beat_ms)
-		beat(worker, false);
+	control_serve(worker->control);
+	heed_time(worker);
+	reporter_send_asked(worker->reporter);
+	reporter_beat(worker->reporter);
 }
 
 static void look_at_slots(struct kser_worker *worker, int64_t now_ms)
@@ -366,16 +442,12 @@ static void look_at_slots(struct kser_worker *worker, int64_t now_ms)
 	worker->look_ms = now_ms + LOOK_MS;
 }
 
-static int64_t sooner(int64_t one, int64_t other)
-{
-	return one < other ? one : other;
-}
-
 static int next_wait_ms(struct kser_worker *worker)
 {
 	int64_t now_ms = clock_monotonic_ms();
 	int64_t next = sooner(later_next_ms(worker->later), intake_next_ms(worker->intake));
-	next = sooner(next, worker->beat_ms);
+	next = sooner(next, claims_next_ms(&worker->claims));
+	next = sooner(next, now_ms + reporter_wait_ms(worker->reporter));
 	if (queue_state(worker->queue).waiting > 0) {
 		look_at_slots(worker, now_ms);
 		next = sooner(next, worker->look_ms);
@@ -398,12 +470,12 @@ static enum status serve_until_stop(struct kser_worker *worker, struct error *er
 /* ---- starting ---- */
 
 /* Nothing is created here: the orchestrator makes the topics. */
-static enum status wait_for_topic(struct kser_worker *worker, const char *topic, struct error *err)
+static enum status wait_for_topic(struct kser_worker *worker, const char *topic, int *partitions, struct error *err)
 {
 	for (int64_t wait_ms = BACKOFF_FIRST_MS;; wait_ms = sooner(2 * wait_ms, BACKOFF_LAST_MS)) {
-		int partitions = 0;
-		enum status status = replies_find_topic(worker->replies, topic, METADATA_TIMEOUT_MS, &partitions, err);
-		if (!status && partitions > 0)
+		*partitions = 0;
+		enum status status = replies_find_topic(worker->replies, topic, METADATA_TIMEOUT_MS, partitions, err);
+		if (!status && *partitions > 0)
 			return E_OK;
 		if (is_stopping(worker))
 			return fail(err, E_CONFLICT, "stopped");
@@ -418,74 +490,102 @@ static enum status wait_for_topic(struct kser_worker *worker, const char *topic,
 static enum status open_replies(struct kser_worker *worker, struct error *err)
 {
 	struct replies_setup setup = {.brokers = worker->settings.brokers, .properties = &worker->properties, .client_id = "kser-worker",
-		.topic = worker->results_topic, .acknowledged = acknowledged, .refused = refused, .wake = wake, .context = worker};
+		.topic = worker->results_topic, .acknowledged = acknowledged, .given_up = given_up, .refused = refused, .wake = wake, .context = worker};
 	return replies_open(&setup, &worker->replies, err);
+}
+
+static enum status open_control(struct kser_worker *worker, struct error *err)
+{
+	struct control_setup setup = {.brokers = worker->settings.brokers, .properties = &worker->properties, .client_id = "kser-worker",
+		.topic = worker->control_topic, .ears = {.stop = on_stop, .generation = on_generation, .spare = on_spare}, .wake = wake, .context = worker};
+	enum status status = wait_for_topic(worker, worker->control_topic, &setup.partitions, err);
+	return status ? status : control_open(&setup, &worker->control, err);
 }
 
 static enum status open_intake(struct kser_worker *worker, size_t room, struct error *err)
 {
 	struct intake_setup setup = {.brokers = worker->settings.brokers, .properties = &worker->properties, .client_id = "kser-worker",
 		.group = worker->group, .topic = worker->tasks_topic, .wake_fd = worker->wake_fd, .queue = worker->queue, .queue_room = room,
-		.in_hand_max = room + (size_t)worker->settings.slots + UNACKNOWLEDGED_MAX, .unusable = unusable, .serve = serve, .context = worker};
-	return intake_open(&setup, &worker->intake, err);
+		.in_hand_max = room + (size_t)worker->settings.slots + UNACKNOWLEDGED_MAX, .hand = &worker->hand, .gate = &worker->gate,
+		.claims = &worker->claims, .unusable = unusable, .serve = serve, .context = worker};
+	enum status status = wait_for_topic(worker, worker->tasks_topic, &worker->tasks_partitions, err);
+	return status ? status : intake_open(&setup, &worker->intake, err);
+}
+
+static void make_parts(struct kser_worker *worker, size_t slots, size_t room)
+{
+	worker->queue = queue_new(room, slots, wake, worker);
+	worker->later = later_new(wake, worker);
+	worker->claims = (struct claims){.hand = &worker->hand, .after_ms = worker->settings.claim_after_ms};
+	worker->releases = (struct releases){.hand = &worker->hand};
+	worker->recall = (struct recall){.hand = &worker->hand, .gate = &worker->gate, .queue = worker->queue, .later = worker->later, .releases = &worker->releases};
+}
+
+static void make_reporter(struct kser_worker *worker, size_t slots)
+{
+	struct reporter_setup setup = {.worker = slice_of(worker->incarnation), .host = worker->host, .queue_name = worker->settings.queue, .slots = slots,
+		.entrypoints = &worker->entrypoints, .claims = &worker->claims, .releases = &worker->releases, .queue = worker->queue, .replies = worker->replies,
+		.gate = &worker->gate, .beat_ms = worker->settings.beat_ms, .silence_ms = worker->settings.silence_ms};
+	worker->reporter = reporter_new(&setup);
 }
 
 static enum status start(struct kser_worker *worker, struct error *err)
 {
 	size_t slots = (size_t)worker->settings.slots;
 	size_t room = 2 * slots > WAITING_MIN ? 2 * slots : WAITING_MIN;
-	worker->queue = queue_new(room, slots, wake, worker);
-	worker->later = later_new(wake, worker);
+	int partitions;
+	make_parts(worker, slots, room);
 	enum status status = open_replies(worker, err);
 	if (!status)
-		status = wait_for_topic(worker, worker->results_topic, err);
+		make_reporter(worker, slots);
 	if (!status)
-		status = wait_for_topic(worker, worker->tasks_topic, err);
+		status = wait_for_topic(worker, worker->results_topic, &partitions, err);
+	if (!status)
+		status = open_control(worker, err);
 	if (!status)
 		status = open_intake(worker, room, err);
 	if (status)
 		return status;
+	reporter_set_intake(worker->reporter, worker->intake);
 	struct slots_setup setup = {.queue = worker->queue, .entrypoints = &worker->entrypoints, .replies = worker->replies, .later = worker->later,
 		.worker = slice_of(worker->incarnation), .threads_max = slots};
 	worker->slots = slots_start(&setup);
-	beat(worker, false);
+	reporter_beat(worker->reporter);
 	log_info("ready", "worker", worker->incarnation, "topic", worker->tasks_topic, "slots", LOG_INT(slots));
 	return E_OK;
 }
 
 /* ---- leaving ---- */
 
-static void cancel(struct kser_task *task)
+/* Serves until nothing is in hand or, if `at_signal`, a second signal comes. False: not within that time. */
+static bool empty_hand(struct kser_worker *worker, int64_t timeout_ms, bool at_signal)
 {
-	atomic_store(&task->cancelled, true);
-}
-
-/* Waits for what runs. False: some did not end in time. */
-static bool drain(struct kser_worker *worker)
-{
-	int64_t until_ms = clock_monotonic_ms() + worker->settings.drain_ms;
+	int64_t until_ms = clock_monotonic_ms() + timeout_ms;
 	enum status status = E_OK;
 	struct error err;
-	intake_stop(worker->intake);
-	log_info("leaving", "in_hand", LOG_INT(intake_in_hand(worker->intake)));
-	while (!status && intake_in_hand(worker->intake) > 0) {
+	while (!status && worker->hand.count > 0) {
 		int64_t left_ms = until_ms - clock_monotonic_ms();
-		if (left_ms <= 0 || signals_count() > 1)
+		if (left_ms <= 0 || (at_signal && signals_count() > 1))
 			return false;
 		serve(worker, (int)sooner(left_ms, next_wait_ms(worker)));
 		status = intake_take(worker->intake, &err);
 		intake_keep_up(worker->intake);
 	}
-	return intake_in_hand(worker->intake) == 0;
+	return worker->hand.count == 0;
 }
 
-static void give_up(struct kser_worker *worker)
+/* Hands back what was not started and waits for what runs; what takes too long is ended. False: something is left in hand. */
+static bool drain(struct kser_worker *worker)
 {
-	log_warning("gave up waiting for tasks, they will be run again", "in_hand", LOG_INT(intake_in_hand(worker->intake)));
-	intake_visit(worker->intake, cancel);
-	const uint64_t one = 1;
-	ssize_t written = write(worker->commands.stop_fd, &one, sizeof one);
-	(void)written;
+	(void)FAULT("worker.drain_begin");
+	intake_stop(worker->intake);
+	recall_not_started(&worker->recall);
+	log_info("leaving", "in_hand", LOG_INT(worker->hand.count));
+	if (empty_hand(worker, worker->settings.drain_ms, true))
+		return true;
+	log_warning("gave up waiting for tasks, they are ended and will be run again", "in_hand", LOG_INT(worker->hand.count));
+	recall_running(&worker->recall);
+	return empty_hand(worker, signals_count() > 1 ? HURRY_MS : GIVE_UP_MS, false);
 }
 
 /* Whether all was done in order. */
@@ -493,19 +593,21 @@ static bool leave(struct kser_worker *worker)
 {
 	bool drained = worker->intake == NULL || drain(worker);
 	bool hurry = signals_count() > 1;
-	if (!drained)
-		give_up(worker);
 	if (worker->queue)
 		queue_close(worker->queue);
 	if (worker->slots)
-		worker->abandoned = !slots_join(worker->slots, hurry ? 0 : GIVE_UP_MS);
+		worker->abandoned = !slots_join(worker->slots, hurry ? HURRY_MS : LAST_WORDS_MS);
 	if (worker->intake)
-		beat(worker, true);
+		reporter_say_farewell(worker->reporter);
+	control_close(worker->control, hurry ? 0 : LAST_WORDS_MS);
 	intake_close(worker->intake, hurry ? CLOSE_MS / 6 : CLOSE_MS, !worker->abandoned);
 	/* Threads that nobody waits for may still want to send. */
-	if (!worker->abandoned)
+	if (!worker->abandoned) {
 		replies_close(worker->replies, hurry ? 0 : LAST_WORDS_MS);
-	log_info("left");
+		reporter_free(worker->reporter);
+	}
+	(void)FAULT("worker.drain_end");
+	log_info("left", "unfinished", drained ? NULL : "yes");
 	return drained;
 }
 

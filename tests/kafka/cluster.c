@@ -44,6 +44,7 @@ void cluster_open(struct cluster *cluster, int partitions)
 	cluster->brokers = rd_kafka_mock_cluster_bootstraps(cluster->mock);
 	rd_kafka_mock_topic_create(cluster->mock, "kser.tasks", partitions, 1);
 	rd_kafka_mock_topic_create(cluster->mock, "kser.results", 2, 1);
+	rd_kafka_mock_topic_create(cluster->mock, "kser.control", 1, 1);
 	cluster->producer = make(cluster, RD_KAFKA_PRODUCER, producer);
 	cluster->reader = make(cluster, RD_KAFKA_CONSUMER, reader);
 	rd_kafka_poll_set_consumer(cluster->reader);

@@ -21,7 +21,7 @@ struct cluster {
 	struct json_object *replies; /* array of the messages read so far */
 };
 
-/* Topics kser.tasks with so many partitions, kser.results with two. */
+/* Topics kser.tasks with so many partitions, kser.results with two, kser.control. */
 void cluster_open(struct cluster *cluster, int partitions);
 void cluster_close(struct cluster *cluster);
 

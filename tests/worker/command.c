@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -28,7 +27,7 @@ static void set_up(void)
 {
 	signal(SIGPIPE, SIG_IGN);
 	cr_assert_not_null(mkdtemp(folder));
-	host = (struct command_host){.launcher = LAUNCHER, .folder = folder, .stop_fd = eventfd(0, EFD_CLOEXEC)};
+	host = (struct command_host){.launcher = LAUNCHER, .folder = folder};
 }
 
 static int files_left(void)
@@ -45,7 +44,6 @@ static void tear_down(void)
 {
 	cr_expect_eq(files_left(), 0, "result files are removed");
 	cr_expect_eq(rmdir(folder), 0);
-	close(host.stop_fd);
 }
 
 struct ran {
@@ -411,21 +409,50 @@ Test(command, fled_processes_delay_nothing)
 	end(&ran);
 }
 
-static void *stop_soon(void *argument)
+static void *cancel_soon(void *task)
 {
-	(void)argument;
 	poll(NULL, 0, 200);
-	eventfd_write(host.stop_fd, 1);
+	task_cancel(task);
 	return NULL;
 }
 
-Test(command, stopped_with_the_worker)
+/* The whole group, though the shell does not wait for the one behind it. */
+Test(command, ended_when_its_task_is_cancelled)
 {
-	pthread_t stopper;
-	pthread_create(&stopper, NULL, stop_soon, NULL);
-	struct ran ran = run("sh -c 'echo $$; exec sleep 60'", "{}", 0);
-	pthread_join(stopper, NULL);
+	struct command command = parse("sh -c 'sleep 987 & echo $!; sleep 987'", 0);
+	struct kser_task *task = make_task("{}", NULL, "");
+	pthread_t canceller;
+	pthread_create(&canceller, NULL, cancel_soon, task);
+	struct ran ran = run_with(&command, task);
+	pthread_join(canceller, NULL);
 	cr_expect_eq(ran.outcome, KSER_RETRY);
+	expect_gone((pid_t)atoi(text_part(&ran, "stdout")), 1000);
+	end(&ran);
+}
+
+/* The word may come before there is a command to end. */
+Test(command, ended_when_cancelled_before)
+{
+	struct command command = parse("sh -c 'exec sleep 60'", 0);
+	struct kser_task *task = make_task("{}", NULL, "");
+	task_cancel(task);
+	struct ran ran = run_with(&command, task);
+	cr_expect_eq(ran.outcome, KSER_RETRY);
+	cr_expect_lt(ran.took_ms, 5000);
+	end(&ran);
+}
+
+/* What does not heed SIGTERM is killed after the grace. */
+Test(command, killed_after_the_grace)
+{
+	struct command command = parse("sh -c \"trap '' TERM; echo $$; while :; do sleep 0.1; done\"", 0);
+	struct kser_task *task = make_task("{}", NULL, "");
+	pthread_t canceller;
+	pthread_create(&canceller, NULL, cancel_soon, task);
+	struct ran ran = run_with(&command, task);
+	pthread_join(canceller, NULL);
+	cr_expect_eq(ran.outcome, KSER_RETRY);
+	cr_expect_geq(ran.took_ms, 2000);
 	expect_gone((pid_t)atoi(text_part(&ran, "stdout")), 1000);
 	end(&ran);
 }

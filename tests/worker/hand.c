@@ -15,6 +15,11 @@ static struct kser_task *numbered(int number, int attempt)
 	return make_task_of(text);
 }
 
+static void drop(struct kser_task *task, void *hand)
+{
+	hand_drop(hand, task);
+}
+
 Test(hand, finishes_in_any_order)
 {
 	struct hand hand = {0};
@@ -54,8 +59,7 @@ Test(hand, repeats_join)
 	cr_expect_eq(partition_due(one), 2);
 	cr_expect_eq(partition_due(other), 8);
 	cr_expect(hand_enter(&hand, numbered(1, 1), one, 2), "what was answered is not in hand any more");
-	while (hand.tasks)
-		hand_drop(&hand, hand.tasks);
+	hand_visit(&hand, drop, &hand);
 	partition_let_go(one);
 	partition_let_go(other);
 }
@@ -67,8 +71,7 @@ Test(hand, unstamped_records_do_not_join)
 	struct partition *partition = partition_new(0);
 	cr_expect(hand_enter(&hand, make_task_of("{\"uuid\": \"x\", \"entrypoint\": \"e\"}"), partition, 0));
 	cr_expect(hand_enter(&hand, make_task_of("{\"uuid\": \"x\", \"entrypoint\": \"e\"}"), partition, 1));
-	while (hand.tasks)
-		hand_drop(&hand, hand.tasks);
+	hand_visit(&hand, drop, &hand);
 	cr_expect_eq(partition_due(partition), -1, "what is dropped is not finished");
 	partition_let_go(partition);
 }
@@ -102,8 +105,7 @@ Test(hand, bounds_how_far_it_reads)
 	cr_expect_not(partition_is_full(partition, 11));
 	partition->committed = 51;
 	cr_expect_not(partition_is_full(partition, 10));
-	while (hand.tasks)
-		hand_drop(&hand, hand.tasks);
+	hand_visit(&hand, drop, &hand);
 	partition_let_go(partition);
 }
 
