@@ -52,7 +52,8 @@ class Arena(Cell):
         self.executions = directory / "executions"
         self.fault_log = directory / "faults"
         self.commands = directory / "commands.ini"
-        self.commands.write_text(f"[entrypoint ledger.command]\ncommand = {binaries}/ledger-command {self.executions} {{ms}}\nrequired = ms\n")
+        self.commands.write_text(f"[entrypoint ledger.command]\ncommand = {binaries}/ledger-command {self.executions} {{ms}}\nrequired = ms\n"
+                                 "[entrypoint ledger.sleepers]\ncommand = sh -c 'sleep 987 & sleep 987'\n")
         self.reader = TopicReader(self.kafka, [self.topic("tasks"), self.topic("results")])
         self.orchestrators, self.workers = [], []
         self.url = str(self.database)
@@ -147,6 +148,10 @@ class Arena(Cell):
 
     def command(self, ms=0):
         return {"entrypoint": "ledger.command", "params": {"ms": str(ms)}}
+
+    def broken(self, mended):
+        """Fails until the file `mended` exists."""
+        return {"entrypoint": "ledger.broken", "params": {"ledger": str(self.executions), "mended": str(mended)}}
 
     def crash(self, ms=0):
         return {"entrypoint": "ledger.crash", "params": {"ledger": str(self.executions), "ms": ms}}

@@ -75,6 +75,15 @@ static enum kser_outcome run_work(struct kser_task *task, struct kser_result *re
 	return KSER_SUCCESS;
 }
 
+/* As work, once the file named by the parameter `mended` exists; until then it fails with 500. */
+static enum kser_outcome run_broken(struct kser_task *task, struct kser_result *result, void *context)
+{
+	enum kser_outcome outcome = run_work(task, result, context);
+	if (access(kser_task_text(task, "mended", ""), F_OK) == 0)
+		return outcome;
+	return kser_result_fail(result, 500, "Broken", "fails until it is mended");
+}
+
 /* As work, but its worker does not survive it: the segmentation fault of a bad plug-in. */
 static enum kser_outcome run_crash(struct kser_task *task, struct kser_result *result, void *context)
 {
@@ -91,5 +100,6 @@ int kser_plugin(struct kser_worker *worker)
 	kser_worker_register(worker, &(struct kser_entrypoint){KSER_ENTRYPOINT, .name = "ledger.hold", .run = run_hold, .required = required_hold});
 	kser_worker_register(worker, &(struct kser_entrypoint){KSER_ENTRYPOINT, .name = "ledger.work", .run = run_work, .required = required});
 	kser_worker_register(worker, &(struct kser_entrypoint){KSER_ENTRYPOINT, .name = "ledger.crash", .run = run_crash, .required = required});
+	kser_worker_register(worker, &(struct kser_entrypoint){KSER_ENTRYPOINT, .name = "ledger.broken", .run = run_broken, .required = required});
 	return 0;
 }
