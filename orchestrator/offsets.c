@@ -1,26 +1,73 @@
 #include "orchestrator/offsets.h"
 
+#include <stdio.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/kafka.h"
 #include "common/memory.h"
 
-enum status offsets_client(const char *brokers, const struct properties *user, const char *client_id, rd_kafka_t **client, struct error *err)
+#define CLOSE_MS 500
+
+/* A client of one group. */
+struct member {
+	rd_kafka_t *client; /* NULL: none */
+	char group[250];
+	int64_t used_ms;
+};
+
+struct offsets {
+	const char *brokers;
+	const struct properties *user;
+	rd_kafka_t *client;
+	struct member members[OFFSETS_GROUPS_MAX];
+};
+
+static enum status open_client(struct offsets *offsets, struct error *err)
 {
+	const struct properties *user = offsets->user;
 	struct properties all = {.list = xcalloc(user->count + 1, sizeof *all.list), .count = user->count + 1};
 	for (size_t i = 0; i < user->count; i++)
 		all.list[i] = (struct property){xstrdup(user->list[i].name), xstrdup(user->list[i].value)};
 	all.list[user->count] = (struct property){xstrdup("isolation.level"), xstrdup("read_uncommitted")};
-	/* A producer, since where there are no admin calls only a producer can create topics. */
-	enum status status = kafka_producer(brokers, &all, client_id, NULL, NULL, client, err);
+	enum status status = kafka_producer(offsets->brokers, &all, "rounds", NULL, NULL, &offsets->client, err);
 	properties_clear(&all);
 	return status;
 }
 
-enum status offsets_metadata(rd_kafka_t *client, int timeout_ms, const struct rd_kafka_metadata **metadata, struct error *err)
+enum status offsets_open(const char *brokers, const struct properties *user, struct offsets **offsets, struct error *err)
 {
+	struct offsets *made = xcalloc(1, sizeof *made);
+	*made = (struct offsets){.brokers = brokers, .user = user};
+	enum status status = open_client(made, err);
+	if (status) {
+		offsets_close(made);
+		return status;
+	}
+	*offsets = made;
+	return E_OK;
+}
+
+void offsets_close(struct offsets *offsets)
+{
+	if (!offsets)
+		return;
+	for (size_t i = 0; i < OFFSETS_GROUPS_MAX; i++)
+		kafka_consumer_close(offsets->members[i].client, CLOSE_MS);
+	kafka_producer_close(offsets->client, CLOSE_MS);
+	free_pointer(&offsets);
+}
+
+rd_kafka_t *offsets_client(struct offsets *offsets)
+{
+	return offsets->client;
+}
+
+enum status offsets_metadata(struct offsets *offsets, int timeout_ms, const struct rd_kafka_metadata **metadata, struct error *err)
+{
+	rd_kafka_poll(offsets->client, 0);
 	/* All topics, since asking for one may create it. */
-	rd_kafka_resp_err_t error = rd_kafka_metadata(client, 1, NULL, metadata, timeout_ms);
+	rd_kafka_resp_err_t error = rd_kafka_metadata(offsets->client, 1, NULL, metadata, timeout_ms);
 	return error ? fail(err, E_RETRY, "could not reach the brokers: %s", rd_kafka_err2str(error)) : E_OK;
 }
 
@@ -41,28 +88,58 @@ int32_t offsets_leaders(const struct rd_kafka_metadata *metadata, const char *to
 	return 0;
 }
 
-static void forget(int64_t *offsets, int32_t count)
+static void forget(int64_t *found, int32_t count)
 {
 	for (int32_t p = 0; p < count; p++)
-		offsets[p] = OFFSET_UNKNOWN;
+		found[p] = OFFSET_UNKNOWN;
 }
 
-enum status offsets_list(rd_kafka_t *client, const char *topic, int32_t count, const bool *led, enum offsets_which which, int timeout_ms,
-	int64_t *offsets, struct error *err)
+enum status offsets_list(struct offsets *offsets, const char *topic, int32_t count, const bool *led, enum offsets_which which, int timeout_ms,
+	int64_t *found, struct error *err)
 {
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(count);
 	rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
-	forget(offsets, count);
+	forget(found, count);
 	for (int32_t p = 0; p < count; p++)
 		if (led[p])
 			rd_kafka_topic_partition_list_add(list, topic, p)->offset = which; /* in place of a time */
 	if (list->cnt > 0)
-		error = rd_kafka_offsets_for_times(client, list, timeout_ms);
+		error = rd_kafka_offsets_for_times(offsets->client, list, timeout_ms);
 	for (int i = 0; !error && i < list->cnt; i++)
 		if (!list->elems[i].err && list->elems[i].offset >= 0)
-			offsets[list->elems[i].partition] = list->elems[i].offset;
+			found[list->elems[i].partition] = list->elems[i].offset;
 	rd_kafka_topic_partition_list_destroy(list);
 	return error ? fail(err, E_RETRY, "could not read the %s of %s: %s", which == OFFSETS_ENDS ? "ends" : "starts", topic, rd_kafka_err2str(error)) : E_OK;
+}
+
+/* --- Groups */
+
+/* The group's client, or the place for one: a free one, or that of the group that was not asked for longest. */
+static struct member *member_of(struct offsets *offsets, const char *group)
+{
+	struct member *oldest = &offsets->members[0];
+	for (struct member *member = offsets->members; member < offsets->members + OFFSETS_GROUPS_MAX; member++) {
+		if (member->client && strcmp(member->group, group) == 0)
+			return member;
+		if (oldest->client && (!member->client || member->used_ms < oldest->used_ms))
+			oldest = member;
+	}
+	kafka_consumer_close(TAKE(oldest->client), CLOSE_MS);
+	return oldest;
+}
+
+static enum status use_member(struct offsets *offsets, const char *group, struct member **member, struct error *err)
+{
+	*member = member_of(offsets, group);
+	(*member)->used_ms = clock_monotonic_ms();
+	if ((*member)->client) {
+		rd_kafka_message_t *event = rd_kafka_consumer_poll((*member)->client, 0); /* errors that nobody else takes */
+		if (event)
+			rd_kafka_message_destroy(event);
+		return E_OK;
+	}
+	snprintf((*member)->group, sizeof (*member)->group, "%s", group);
+	return kafka_consumer(offsets->brokers, offsets->user, "rounds", group, NULL, NULL, &(*member)->client, err);
 }
 
 static bool has_mark(const rd_kafka_topic_partition_t *partition)
@@ -70,62 +147,28 @@ static bool has_mark(const rd_kafka_topic_partition_t *partition)
 	return partition->metadata && partition->metadata_size == strlen(COMMIT_MARK) && memcmp(partition->metadata, COMMIT_MARK, strlen(COMMIT_MARK)) == 0;
 }
 
-/* The one group of the answer; NULL: `err` says why there is none. */
-static const rd_kafka_topic_partition_list_t *answer_of(rd_kafka_event_t *event, const char *group, struct error *err)
-{
-	const char *reason = !event ? "no answer in time" : rd_kafka_event_error(event) ? rd_kafka_event_error_string(event) : NULL;
-	const rd_kafka_topic_partition_list_t *list = NULL;
-	size_t count = 0;
-	if (!reason) {
-		const rd_kafka_group_result_t **groups = rd_kafka_ListConsumerGroupOffsets_result_groups(rd_kafka_event_ListConsumerGroupOffsets_result(event), &count);
-		const rd_kafka_error_t *error = count == 1 ? rd_kafka_group_result_error(groups[0]) : NULL;
-		reason = error ? rd_kafka_error_string(error) : NULL;
-		list = count == 1 && !error ? rd_kafka_group_result_partitions(groups[0]) : NULL;
-	}
-	if (!list)
-		(void)fail(err, E_RETRY, "could not read what %s has committed: %s", group, reason ? reason : "no answer");
-	return list;
-}
-
-/* Asks the group's coordinator. */
-static rd_kafka_event_t *ask(rd_kafka_t *client, const char *group, const rd_kafka_topic_partition_list_t *partitions, int timeout_ms)
-{
-	char ignored[200];
-	rd_kafka_queue_t *queue = rd_kafka_queue_new(client);
-	rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(client, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
-	rd_kafka_ListConsumerGroupOffsets_t *request = rd_kafka_ListConsumerGroupOffsets_new(group, partitions);
-	rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, ignored, sizeof ignored);
-	rd_kafka_ListConsumerGroupOffsets(client, &request, 1, options, queue);
-	rd_kafka_event_t *event = rd_kafka_queue_poll(queue, timeout_ms + 500);
-	rd_kafka_ListConsumerGroupOffsets_destroy(request);
-	rd_kafka_AdminOptions_destroy(options);
-	rd_kafka_queue_destroy(queue);
-	return event;
-}
-
-enum status offsets_committed(rd_kafka_t *client, const char *group, const char *topic, int32_t count, int timeout_ms,
+enum status offsets_committed(struct offsets *offsets, const char *group, const char *topic, int32_t count, int timeout_ms,
 	int64_t *committed, bool *marked, struct error *err)
 {
+	struct member *member;
 	forget(committed, count);
 	for (int32_t p = 0; marked && p < count; p++)
 		marked[p] = false;
-	if (count == 0)
-		return E_OK;
-	rd_kafka_topic_partition_list_t *wanted = rd_kafka_topic_partition_list_new(count);
+	enum status status = count > 0 ? use_member(offsets, group, &member, err) : E_OK;
+	if (status || count == 0)
+		return status;
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(count);
 	for (int32_t p = 0; p < count; p++)
-		rd_kafka_topic_partition_list_add(wanted, topic, p);
-	rd_kafka_event_t *event = ask(client, group, wanted, timeout_ms);
-	const rd_kafka_topic_partition_list_t *answer = answer_of(event, group, err);
-	for (int i = 0; answer && i < answer->cnt; i++) {
-		const rd_kafka_topic_partition_t *one = &answer->elems[i];
-		if (one->err || one->offset < 0 || one->partition < 0 || one->partition >= count)
+		rd_kafka_topic_partition_list_add(list, topic, p);
+	rd_kafka_resp_err_t error = rd_kafka_committed(member->client, list, timeout_ms);
+	for (int i = 0; !error && i < list->cnt; i++) {
+		const rd_kafka_topic_partition_t *one = &list->elems[i];
+		if (one->err || one->offset < 0)
 			continue;
 		committed[one->partition] = one->offset;
 		if (marked)
 			marked[one->partition] = has_mark(one);
 	}
-	if (event)
-		rd_kafka_event_destroy(event);
-	rd_kafka_topic_partition_list_destroy(wanted);
-	return answer ? E_OK : E_RETRY;
+	rd_kafka_topic_partition_list_destroy(list);
+	return error ? fail(err, E_RETRY, "could not read what %s has committed: %s", group, rd_kafka_err2str(error)) : E_OK;
 }

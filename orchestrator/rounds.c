@@ -23,14 +23,16 @@
 #define GATE_TELL_MS 10000     /* waiting for so long is told */
 #define LOSE_APART_MS 2000     /* between two findings that a task is lost: a heartbeat, which may bring its claim */
 #define FOUND_TOLD_MAX 20      /* lines for what one round found */
+#define LOOKS_MAX (OFFSETS_GROUPS_MAX - 1) /* queues in one round, each with a group; where there are more they take turns */
 
 struct rounds {
 	struct engine engine;
-	rd_kafka_t *client;
+	struct offsets *offsets;
 	struct renewal renewal;
 	int64_t started_ms; /* the last round */
 	int64_t learned_ms; /* the partitions */
 	int64_t lost_ms;    /* when what is lost was asked for last */
+	int first;          /* the queue that is looked at first */
 	bool told;          /* that rounds cannot be completed */
 
 	/* the present round */
@@ -112,11 +114,11 @@ static void learn(struct rounds *rounds)
 	if (clock_monotonic_ms() < due_ms)
 		return;
 	rounds->learned_ms = clock_monotonic_ms();
-	if (offsets_metadata(rounds->client, ASK_TIMEOUT_MS, &metadata, &err)) {
+	if (offsets_metadata(rounds->offsets, ASK_TIMEOUT_MS, &metadata, &err)) {
 		log_debug("the partitions are not known", "error", err.text);
 		return;
 	}
-	task_topics_learn(cell, rounds->client, metadata);
+	task_topics_learn(cell, offsets_client(rounds->offsets), metadata);
 	rd_kafka_metadata_destroy(metadata);
 }
 
@@ -161,7 +163,7 @@ static enum status sample(struct rounds *rounds, int queue, struct error *err)
 	char room[2][8];
 	PGresult *result CLEANUP(result_clear) = NULL;
 	look_at_topic(rounds, queue);
-	tell_unknown(offsets_list(rounds->client, rounds->topic, rounds->count, rounds->led, OFFSETS_ENDS, ASK_TIMEOUT_MS, rounds->ends, err), err);
+	tell_unknown(offsets_list(rounds->offsets, rounds->topic, rounds->count, rounds->led, OFFSETS_ENDS, ASK_TIMEOUT_MS, rounds->ends, err), err);
 	const struct parameter parameters[] = {parameter_text(cell_queue_name(rounds->engine.cell, queue)), parameter_int8(room[0], rounds->epoch),
 		parameter_int8(room[1], rounds->valid), offsets_array(&rounds->arrays[0], rounds->ends, rounds->count)};
 	return call(rounds, "sample.sql", parameters, COUNT_OF(parameters), &result, err);
@@ -176,9 +178,9 @@ static enum status look(struct rounds *rounds, int queue, struct error *err)
 	const char *name = cell_queue_name(cell, queue);
 	look_at_topic(rounds, queue);
 	snprintf(group, sizeof group, "%s.workers%s%s", cell_topics(cell)->prefix, *name ? "." : "", name);
-	tell_unknown(offsets_committed(rounds->client, group, rounds->topic, rounds->count, ASK_TIMEOUT_MS, rounds->committed, rounds->marked, err), err);
-	tell_unknown(offsets_list(rounds->client, rounds->topic, rounds->count, rounds->led, OFFSETS_ENDS, ASK_TIMEOUT_MS, rounds->ends, err), err);
-	tell_unknown(offsets_list(rounds->client, rounds->topic, rounds->count, rounds->led, OFFSETS_STARTS, ASK_TIMEOUT_MS, rounds->starts, err), err);
+	tell_unknown(offsets_committed(rounds->offsets, group, rounds->topic, rounds->count, ASK_TIMEOUT_MS, rounds->committed, rounds->marked, err), err);
+	tell_unknown(offsets_list(rounds->offsets, rounds->topic, rounds->count, rounds->led, OFFSETS_ENDS, ASK_TIMEOUT_MS, rounds->ends, err), err);
+	tell_unknown(offsets_list(rounds->offsets, rounds->topic, rounds->count, rounds->led, OFFSETS_STARTS, ASK_TIMEOUT_MS, rounds->starts, err), err);
 	const struct parameter parameters[] = {parameter_text(name), parameter_int8(room, rounds->epoch),
 		offsets_array(&rounds->arrays[0], rounds->committed, rounds->count), marks_array(&rounds->arrays[1], rounds->marked, rounds->count),
 		offsets_array(&rounds->arrays[2], rounds->starts, rounds->count), offsets_array(&rounds->arrays[3], rounds->ends, rounds->count)};
@@ -195,9 +197,9 @@ static enum status note_replies(struct rounds *rounds, struct error *err)
 			return fail(err, E_RETRY, "partition %d of %s has no leader", (int)p, rounds->topic);
 	if (rounds->count == 0)
 		return fail(err, E_RETRY, "topic %s is not there", rounds->topic);
-	enum status status = offsets_list(rounds->client, rounds->topic, rounds->count, rounds->led, OFFSETS_ENDS, ASK_TIMEOUT_MS, rounds->ends, err);
+	enum status status = offsets_list(rounds->offsets, rounds->topic, rounds->count, rounds->led, OFFSETS_ENDS, ASK_TIMEOUT_MS, rounds->ends, err);
 	if (!status)
-		status = offsets_list(rounds->client, rounds->topic, rounds->count, rounds->led, OFFSETS_STARTS, ASK_TIMEOUT_MS, rounds->starts, err);
+		status = offsets_list(rounds->offsets, rounds->topic, rounds->count, rounds->led, OFFSETS_STARTS, ASK_TIMEOUT_MS, rounds->starts, err);
 	for (int32_t p = 0; p < rounds->count && !status; p++)
 		if (rounds->ends[p] == OFFSET_UNKNOWN)
 			status = fail(err, E_RETRY, "the end of partition %d of %s is not known", (int)p, rounds->topic);
@@ -212,7 +214,7 @@ static enum status wait_for_replies(struct rounds *rounds, struct error *err)
 	topics_named(cell_topics(cell), "orchestrators", group);
 	int64_t tell_ms = clock_monotonic_ms() + GATE_TELL_MS;
 	for (;;) {
-		enum status status = offsets_committed(rounds->client, group, rounds->topic, rounds->count, ASK_TIMEOUT_MS, rounds->committed, NULL, err);
+		enum status status = offsets_committed(rounds->offsets, group, rounds->topic, rounds->count, ASK_TIMEOUT_MS, rounds->committed, NULL, err);
 		if (!status)
 			status = still_wanted(rounds, err);
 		if (status)
@@ -284,18 +286,26 @@ static void keep_apart(struct rounds *rounds)
 
 /* --- A round */
 
+/* Does one step for some queues, from the one whose turn it is. */
+static enum status for_queues(struct rounds *rounds, int count, enum status (*step)(struct rounds *, int, struct error *), struct error *err)
+{
+	int queues = cell_queue_count(rounds->engine.cell);
+	enum status status = E_OK;
+	for (int i = 0; i < count && !status; i++)
+		status = step(rounds, (rounds->first + i) % queues, err);
+	return status;
+}
+
 /* All steps in their order, for all queues. */
 static enum status steps(struct rounds *rounds, struct error *err)
 {
 	struct cell *cell = rounds->engine.cell;
-	int queues = cell_queue_count(cell);
-	enum status status = E_OK;
-	task_topics_learn(cell, rounds->client, rounds->metadata);
+	int queues = cell_queue_count(cell), looks = queues < LOOKS_MAX ? queues : LOOKS_MAX;
+	task_topics_learn(cell, offsets_client(rounds->offsets), rounds->metadata);
 	rounds->learned_ms = clock_monotonic_ms();
-	for (int queue = 0; queue < queues && !status; queue++)
-		status = sample(rounds, queue, err);
-	for (int queue = 0; queue < queues && !status; queue++)
-		status = look(rounds, queue, err);
+	enum status status = for_queues(rounds, queues, sample, err);
+	if (!status)
+		status = for_queues(rounds, looks, look, err);
 	if (!status)
 		(void)FAULT("round.after_look");
 	if (!status)
@@ -306,8 +316,9 @@ static enum status steps(struct rounds *rounds, struct error *err)
 		status = expire(rounds, err);
 	if (!status)
 		keep_apart(rounds);
-	for (int queue = 0; queue < queues && !status; queue++)
-		status = lose(rounds, queue, err);
+	if (!status)
+		status = for_queues(rounds, looks, lose, err);
+	rounds->first = queues > looks ? (rounds->first + looks) % queues : 0;
 	return status;
 }
 
@@ -315,7 +326,7 @@ static enum status run_round(struct rounds *rounds, struct error *err)
 {
 	enum status status = begin(rounds, err);
 	if (!status)
-		status = offsets_metadata(rounds->client, ASK_TIMEOUT_MS, &rounds->metadata, err);
+		status = offsets_metadata(rounds->offsets, ASK_TIMEOUT_MS, &rounds->metadata, err);
 	if (status)
 		return status;
 	status = steps(rounds, err);
@@ -345,10 +356,9 @@ static void round_or_tell(struct rounds *rounds)
 
 enum status rounds_open(struct cell *cell, struct rounds **rounds, struct error *err)
 {
-	const struct settings *settings = cell_settings(cell);
 	struct rounds *made = xcalloc(1, sizeof *made);
 	made->engine = (struct engine){.cell = cell, .who = "rounds", .thread = CELL_THREADS_MAX - 2};
-	enum status status = offsets_client(settings->brokers, &settings->kafka, "rounds", &made->client, err);
+	enum status status = offsets_open(cell_settings(cell)->brokers, &cell_settings(cell)->kafka, &made->offsets, err);
 	if (status) {
 		rounds_free(made);
 		return status;
@@ -361,7 +371,7 @@ void rounds_free(struct rounds *rounds)
 {
 	if (!rounds)
 		return;
-	kafka_producer_close(rounds->client, 500);
+	offsets_close(rounds->offsets);
 	engine_clear(&rounds->engine);
 	for (size_t i = 0; i < COUNT_OF(rounds->arrays); i++)
 		array_clear(&rounds->arrays[i]);

@@ -4,7 +4,7 @@ import shutil
 import signal
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import NewPartitions
 
 from support.cell import Cell
@@ -17,6 +17,12 @@ LEASE = 15  # a dead worker's task starts elsewhere within so many seconds
 def with_faults(cell, faults, *arguments):
     """An orchestrator that meets crash points."""
     return cell.processes.start("kser-orchestrator", *arguments, environment={**cell.environment, "KSER_FAULT": faults})
+
+
+def without_workers(cell):
+    orchestrator = cell.orchestrator()
+    cell.wait_for_orchestrators(1)
+    return orchestrator
 
 
 def claims(cell):
@@ -35,9 +41,17 @@ def held(ledger, count=1):
     wait_until(lambda: len(ledger.lines()) == count, 30, f"{count} tasks to be held")
 
 
+def ends(cell):
+    """Of the topic of tasks; [] while it is being made."""
+    try:
+        return cell.kafka.ends(cell.topic("tasks"))
+    except KafkaException:
+        return []
+
+
 def dispatched(cell, count):
     """Until so many tasks are running and their dispatches are in the topic of tasks."""
-    wait_until(lambda: cell.running() == count and sum(cell.kafka.ends(cell.topic("tasks"))) >= count, 30, f"{count} dispatches")
+    wait_until(lambda: cell.running() == count and sum(ends(cell)) >= count, 30, f"{count} dispatches")
 
 
 def rounds(cell, count):
@@ -85,11 +99,11 @@ def test_a_worker_that_was_frozen_changes_nothing(cell, ledger):
 
 @pytest.mark.timeout(120)
 def test_what_waits_for_a_worker_is_never_sent_again(cell, ledger):
-    cell.orchestrator()
+    without_workers(cell)
     ids = cell.submit_many([{"name": "n", "tasks": [ledger.note()]} for _ in range(40)])
     dispatched(cell, 40)
     rounds(cell, 6)
-    assert sum(cell.kafka.ends(cell.topic("tasks"))) == 40
+    assert sum(ends(cell)) == 40
     cell.worker()
     assert cell.wait(ids)["SUCCESS"] == 40
     cell.check_each_once(ids, 1)
@@ -99,8 +113,7 @@ def test_what_waits_for_a_worker_is_never_sent_again(cell, ledger):
 # A hundred tasks behind one slot: the last ones wait for many rounds in the hands of a worker that lives.
 @pytest.mark.timeout(120)
 def test_what_waits_behind_a_long_task_is_never_sent_again(cell, ledger):
-    cell.orchestrator()
-    cell.wait_for_orchestrators(1)
+    without_workers(cell)
     cell.worker("--slots", 1)
     cell.wait_for_workers(1)
     ids = [cell.submit(ledger.hold())] + cell.submit_many([{"name": "n", "tasks": [ledger.note()]} for _ in range(100)])
@@ -155,13 +168,13 @@ def test_an_orchestrator_that_was_frozen_joins_anew(cell, ledger):
 # Everything that was queued is gone with the topic; its new ends are told apart from the old ones, which takes a minute.
 @pytest.mark.timeout(240)
 def test_a_topic_of_tasks_is_deleted_and_made_again(cell, kafka, ledger):
-    cell.orchestrator()
+    without_workers(cell)
     ids = cell.submit_many([{"name": "n", "tasks": [ledger.note(), ledger.note()]} for _ in range(30)])
     dispatched(cell, 30)
     rounds(cell, 2)
     topic = cell.topic("tasks")
     kafka.admin().delete_topics([topic])[topic].result(30)
-    wait_until(lambda: kafka.partitions(topic) == 12 and sum(kafka.ends(topic)) == 0, 60, "the topic to be made again")
+    wait_until(lambda: len(ends(cell)) == 12 and sum(ends(cell)) == 0, 60, "the topic to be made again")
     cell.worker()
     assert cell.wait(ids, 150)["SUCCESS"] == 30
     executions = ledger.executions()
@@ -178,7 +191,7 @@ def test_partitions_are_added(cell, kafka, ledger):
 
     def all_used():
         ids.append(cell.submit(ledger.note(), ledger.note()))
-        return kafka.partitions(topic) == 6 and all(kafka.ends(topic))
+        return len(ends(cell)) == 6 and all(ends(cell))
 
     wait_until(all_used, 60, "dispatches in all partitions")
     assert cell.wait(ids, 60)["SUCCESS"] == len(ids)
@@ -202,7 +215,7 @@ def test_a_group_is_moved_past_its_work(cell, kafka, ledger):
     worker.stop()
     skipped = cell.submit_many([{"name": "n", "tasks": [ledger.note()]} for _ in range(30)])
     dispatched(cell, 30)
-    set_offsets(kafka, f"{cell.prefix}.workers", cell.topic("tasks"), kafka.ends(cell.topic("tasks")))
+    set_offsets(kafka, f"{cell.prefix}.workers", cell.topic("tasks"), ends(cell))
     rounds(cell, 4)
     assert cell.database.value("select max(attempt) from kser.tasks") == 1, "a stranger's commit proves nothing"
     cell.worker()
@@ -237,9 +250,7 @@ def test_a_group_is_moved_back(cell, kafka, ledger):
 # A stranger's transaction that stays open hides nothing: the end of what is committed stands still, the end of the log does not.
 @pytest.mark.timeout(180)
 def test_an_open_transaction_in_the_topic_of_tasks(cell, kafka, ledger):
-    cell.orchestrator()
-    cell.wait_for_orchestrators(1)
-    wait_until(lambda: kafka.partitions(cell.topic("tasks")), 30, "the topic")
+    without_workers(cell)
     stranger = Producer({"bootstrap.servers": kafka.brokers, "transactional.id": cell.prefix, "transaction.timeout.ms": 600000, "log_level": 0})
     stranger.init_transactions(30)
     stranger.begin_transaction()
