@@ -68,7 +68,7 @@ STATE = ("operations", "tasks", "ready", "claims", "instances", "samples", "keys
 
 
 def start_server():
-    server = Postgres(FAST)
+    server = Postgres(**FAST)
     server.start()
     return server
 

@@ -91,21 +91,32 @@ class Kafka:
 
     def read(self, topic):
         """All records of a topic up to its ends of now, as messages of confluent_kafka."""
-        ends = self.ends(topic)
+        return self.read_from(topic, {})
+
+    def read_from(self, topic, reached):
+        """As read, from the offsets in `reached`, {(topic, partition): offset}, on, which is then moved. What the log no longer has is
+        left out."""
         consumer = self.consumer()
         try:
-            consumer.assign([TopicPartition(topic, n, 0) for n in range(len(ends))])
-            reached, records = [0] * len(ends), []
+            left, records = {}, []
+            for number in range(self.partitions(topic)):
+                first, end = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)
+                reached[topic, number] = max(first, reached.get((topic, number), 0))
+                if end > reached[topic, number]:
+                    left[number] = end
+                else:
+                    reached[topic, number] = end  # a topic that was made anew begins again
+            consumer.assign([TopicPartition(topic, number, reached[topic, number]) for number in left])
 
             def whole():
                 for record in consumer.consume(1000, timeout=0.2):
                     if record.error():
                         raise KafkaException(record.error())
-                    reached[record.partition()] = record.offset() + 1
+                    reached[topic, record.partition()] = record.offset() + 1
                     records.append(record)
-                return all(have >= end for have, end in zip(reached, ends))
+                return all(reached[topic, number] >= end for number, end in left.items())
 
-            wait_until(whole, 30, f"the records of {topic}", pause=0)
+            wait_until(whole, 60, f"the records of {topic}", pause=0)
             return records
         finally:
             consumer.close()

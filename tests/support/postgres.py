@@ -31,9 +31,11 @@ class Postgres:
     """One server in a directory of its own, reached by a socket there and by 127.0.0.1:port, with trust for all.
     Commits are durable as in production, unless `settings` say otherwise. A server cannot run as root: then it runs as the user postgres."""
 
-    def __init__(self, settings=None):
-        self.settings = {**SETTINGS, **(settings or {})}
-        self.directory = Path(tempfile.mkdtemp(prefix="kser-pg-"))
+    def __init__(self, directory=None, **settings):
+        """`directory`: an empty one to live in, instead of a new one; `settings`: of postgresql.conf, beside SETTINGS."""
+        self.directory = Path(directory or tempfile.mkdtemp(prefix="kser-pg-"))
+        self.settings = {**SETTINGS, **settings}
+        self.environment = {}
         self.data = self.directory / "data"
         self.log = self.directory / "log"
         self.port = free_port()
@@ -52,7 +54,8 @@ class Postgres:
         settings = [f"-c{name}={value}" for name, value in self.settings.items()]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen([PROGRAMS / "postgres", "-D", self.data, "-p", str(self.port), "-k", self.directory, *settings],
-                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory, **self.account)
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory,
+                                            env={**os.environ, **self.environment}, **self.account)
         wait_until(self.answers, 60, f"PostgreSQL to start, see {self.log}")
 
     def running(self):

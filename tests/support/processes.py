@@ -87,10 +87,11 @@ class Processes:
         self.directory = directory
         self.started = []
 
-    def start(self, program, *arguments, name=None, environment=None):
-        """Starts `program` (a name in the build's bin folder); `name` is that of its log, by default numbered."""
+    def start(self, program, *arguments, name=None, environment=None, wrap=None):
+        """Starts `program` (a name in the build's bin folder); `name` is that of its log, by default numbered; `wrap` is a
+        command that is to run it."""
         name = name or f"{program}-{len(self.started)}"
-        process = Process(name, [self.binaries / program, *arguments], self.directory / f"{name}.log", clean_environment(**(environment or {})))
+        process = Process(name, [*(wrap or []), self.binaries / program, *arguments], self.directory / f"{name}.log", clean_environment(**(environment or {})))
         self.started.append(process)
         return process
 
