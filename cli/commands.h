@@ -13,4 +13,7 @@ extern const struct command command_worker_ls;
 extern const struct command command_db_migrate;
 extern const struct command command_db_status;
 extern const struct command command_message_check;
+extern const struct command command_message_seal;
+extern const struct command command_message_open;
+extern const struct command command_message_sum;
 extern const struct command command_dev;

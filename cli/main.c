@@ -17,6 +17,9 @@ static const struct command *const commands[] = {
 	&command_db_migrate,
 	&command_db_status,
 	&command_message_check,
+	&command_message_seal,
+	&command_message_open,
+	&command_message_sum,
 	&command_dev,
 };
 
