@@ -25,4 +25,7 @@ extern const struct command command_db_migrate;
 extern const struct command command_db_status;
 extern const struct command command_db_doctor;
 extern const struct command command_message_check;
+extern const struct command command_message_seal;
+extern const struct command command_message_open;
+extern const struct command command_message_sum;
 extern const struct command command_dev;

@@ -29,6 +29,9 @@ static const struct command *const commands[] = {
 	&command_db_status,
 	&command_db_doctor,
 	&command_message_check,
+	&command_message_seal,
+	&command_message_open,
+	&command_message_sum,
 	&command_dev,
 };
 

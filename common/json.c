@@ -860,6 +860,21 @@ void json_add_member(struct buffer *out, char before, const struct json_member *
 	buffer_add(out, start, (size_t)(member->value.text.start + member->value.text.length - start));
 }
 
+void json_add_compact(struct buffer *out, struct json_value value)
+{
+	bool in_string = false;
+	const char *end = value.text.start + value.text.length;
+	for (const char *at = value.text.start; at < end; at++) {
+		bool space = *at == ' ' || *at == '\n' || *at == '\r' || *at == '\t';
+		if (in_string || !space)
+			buffer_add_char(out, *at);
+		if (in_string && *at == '\\')
+			buffer_add_char(out, *++at);
+		else if (*at == '"')
+			in_string = !in_string;
+	}
+}
+
 struct slice json_string(struct json_value string, struct buffer *scratch)
 {
 	struct slice text = unquoted(string);

@@ -57,6 +57,9 @@ void json_add_string(struct buffer *out, struct json_value string);
 /* Adds a member as it stands in its object, behind `before` ('{' or ','). */
 void json_add_member(struct buffer *out, char before, const struct json_member *member);
 
+/* Adds a value as it stands, but for the white space between its tokens. */
+void json_add_compact(struct buffer *out, struct json_value value);
+
 /* The resolved text of a string value: a slice of the input when it has no escape, else added to
  * `scratch` (whose memory may move with the next use: take slices when all are added, or use one each). */
 struct slice json_string(struct json_value string, struct buffer *scratch);

@@ -50,3 +50,7 @@
 
 /* Tasks at once in one worker process. */
 #define SLOTS_MAX 10000
+
+/* Keys of a keyring: a rotation needs two or three, and each is tried on what no key opens. */
+#define KEYS_MAX 16
+#define KEY_FILE_BYTES_MAX 4096

@@ -345,22 +345,6 @@ static void add_random_uuid(struct buffer *out)
 	add_uuid(out, uuid);
 }
 
-/* The value without the white space between its tokens. */
-static void add_compact(struct buffer *out, struct json_value value)
-{
-	bool in_string = false;
-	const char *end = value.text.start + value.text.length;
-	for (const char *at = value.text.start; at < end; at++) {
-		bool space = *at == ' ' || *at == '\n' || *at == '\r' || *at == '\t';
-		if (in_string || !space)
-			buffer_add_char(out, *at);
-		if (in_string && *at == '\\')
-			buffer_add_char(out, *++at);
-		else if (*at == '"')
-			in_string = !in_string;
-	}
-}
-
 static void add_normalized_result(struct buffer *out, const struct message *message)
 {
 	struct result result;
@@ -379,7 +363,7 @@ static void add_normalized_result(struct buffer *out, const struct message *mess
 	buffer_add_text(out, ",\"stderr\":");
 	buffer_add_slice(out, result.stderr_text.text);
 	buffer_add_text(out, ",\"retval\":");
-	add_compact(out, result.retval);
+	json_add_compact(out, result.retval);
 	buffer_add_char(out, '}');
 }
 
@@ -390,11 +374,11 @@ void message_add_normalized(struct buffer *out, const struct message *message)
 	buffer_add_text(out, ",\"entrypoint\":");
 	buffer_add_slice(out, message->entrypoint.text);
 	buffer_add_text(out, ",\"params\":");
-	add_compact(out, message->params);
+	json_add_compact(out, message->params);
 	buffer_add_text(out, ",\"result\":");
 	add_normalized_result(out, message);
 	buffer_add_text(out, ",\"metadata\":");
-	add_compact(out, message->metadata);
+	json_add_compact(out, message->metadata);
 	buffer_add_char(out, '}');
 }
 

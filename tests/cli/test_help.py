@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-COMMANDS = ["submit", "ls", "show", "watch", "wait", "worker ls", "db migrate", "db status", "message check", "dev"]
+COMMANDS = ["submit", "ls", "show", "watch", "wait", "worker ls", "db migrate", "db status", "message check", "message seal", "message open", "message sum", "dev"]
 
 
 def test_the_list_names_every_command(bare):
@@ -27,7 +27,7 @@ def test_each_command_explains_itself(bare, command):
     assert done.stdout.startswith(f"kser {command}: ")
     assert f"\nUsage: kser {command} [OPTIONS]" in done.stdout
     assert "-h, --help" in done.stdout and "-V, --version" in done.stdout
-    assert ("--database URL" in done.stdout) == (command != "message check")
+    assert ("--database URL" in done.stdout) == (not command.startswith("message "))
     assert max(map(len, done.stdout.splitlines())) <= 100
 
 

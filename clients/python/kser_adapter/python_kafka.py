@@ -1,0 +1,164 @@
+"""For fleets on kafka-python: takes the place of kser.python_kafka.consumer."""
+
+import logging
+import time
+
+from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
+from kafka.coordinator.assignors.range import RangePartitionAssignor
+from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from kafka.errors import KafkaError, MessageSizeTooLargeError
+
+from .consumer import MARK, BaseConsumer
+from .worker import Record, Refused
+
+logger = logging.getLogger(__name__)
+
+OF_CONSUMERS = {
+    "enable_auto_commit": False,
+    "auto_offset_reset": "earliest",
+    "partition_assignment_strategy": (RangePartitionAssignor, RoundRobinPartitionAssignor),
+    "value_deserializer": None,
+    "key_deserializer": None,
+}
+CONSUMER_DEFAULTS = {"session_timeout_ms": 10000, "heartbeat_interval_ms": 3000, "max_poll_interval_ms": 60000, "metadata_max_age_ms": 10000, "max_poll_records": 100}
+PRODUCER_DEFAULTS = {"max_request_size": 1114112, "metadata_max_age_ms": 10000, "retries": 1000000}
+OF_PRODUCERS = {"acks": "all"}
+# Properties that producers and consumers both know, but mean something else by, or that this module sets.
+NOT_SHARED = ("key_serializer", "value_serializer", "metrics_enabled", "metric_group_prefix", "acks", "retries", "transactional_id")
+
+
+class Sent:
+    """A record on its way."""
+
+    def __init__(self, future=None, error=None):
+        self.future = future
+        self.error = error
+
+    def wait(self, seconds=30):
+        """Whether it is acknowledged. Refused: it never will be."""
+        try:
+            if self.error is not None:
+                raise self.error
+            self.future.get(timeout=seconds)
+            return True
+        except MessageSizeTooLargeError as reason:
+            raise Refused(str(reason)) from None
+        except KafkaError as reason:
+            logger.warning("Producer.Failed: %s", reason)
+            return False
+
+
+class Broker(ConsumerRebalanceListener):
+    def __init__(self, config, topics):
+        self.config = dict(config)
+        self.topics = topics
+        self.consumer = None
+        self.ears = None
+        self.shared = {key: value for key, value in self.config.items() if key in KafkaProducer.DEFAULT_CONFIG and key not in NOT_SHARED}
+        self.producer = KafkaProducer(**dict(PRODUCER_DEFAULTS, **dict(self.shared, **OF_PRODUCERS)))
+        self.mine = frozenset()
+
+    def partition(self, number):
+        return TopicPartition(self.topics.tasks, number)
+
+    # ---- intake ----
+
+    def join(self, assigned, revoked):
+        self.assigned = assigned
+        self.revoked = revoked
+        self.consumer = KafkaConsumer(**dict(CONSUMER_DEFAULTS, **dict(self.config, **dict(OF_CONSUMERS, group_id=self.topics.group))))
+        self.consumer.subscribe([self.topics.tasks], listener=self)
+
+    def on_partitions_assigned(self, assigned):
+        self.mine = frozenset(entry.partition for entry in assigned)
+        self.assigned(list(self.mine))
+
+    def on_partitions_revoked(self, revoked):
+        self.revoked([entry.partition for entry in revoked])
+        self.mine = frozenset()
+
+    def on_partitions_lost(self, lost):
+        self.revoked([entry.partition for entry in lost], True)
+        self.mine = frozenset()
+
+    def poll(self, seconds):
+        for records in self.consumer.poll(timeout_ms=int(seconds * 1000), max_records=1).values():
+            for record in records:
+                return Record(record.topic, record.partition, record.offset, record.value)
+        return None
+
+    def give_back(self, record):
+        self.consumer.seek(self.partition(record.partition), record.offset)
+
+    def pause(self):
+        self.consumer.pause(*[self.partition(number) for number in self.mine])
+
+    def resume(self):
+        self.consumer.resume(*[self.partition(number) for number in self.mine])
+
+    def commit(self, partition, offset):
+        try:
+            self.consumer.commit({self.partition(partition): offset_and_mark(offset)})
+        except KafkaError as reason:
+            logger.warning("Consumer.Commit: %s", reason)
+
+    def committed(self, partition):
+        found = self.consumer.committed(self.partition(partition))
+        return -1 if found is None else found
+
+    def end(self, partition):
+        return self.consumer.end_offsets([self.partition(partition)])[self.partition(partition)]
+
+    def partitions(self):
+        return set(self.mine)
+
+    def leave(self):
+        self.consumer.close()
+
+    # ---- reports ----
+
+    def send(self, value):
+        try:
+            return Sent(self.producer.send(self.topics.results, value))
+        except KafkaError as reason:
+            return Sent(error=reason)
+
+    # ---- control ----
+
+    def listen(self):
+        known = {key: value for key, value in self.shared.items() if key in KafkaConsumer.DEFAULT_CONFIG}
+        self.ears = KafkaConsumer(**dict(known, **dict(OF_CONSUMERS, group_id=None, metadata_max_age_ms=10000)))
+        self.heard_from = False
+
+    def heard(self, seconds):
+        if not self.heard_from and not self.hear_from_end(seconds):
+            return []
+        return [record.value for records in self.ears.poll(timeout_ms=int(seconds * 1000)).values() for record in records if record.value]
+
+    def hear_from_end(self, seconds):
+        """Whether the topic is there by now; it is made by an orchestrator."""
+        partitions = self.ears.partitions_for_topic(self.topics.control)
+        if not partitions:
+            time.sleep(seconds)
+            return False
+        assigned = [TopicPartition(self.topics.control, number) for number in partitions]
+        self.ears.assign(assigned)
+        self.ears.seek_to_end(*assigned)
+        self.heard_from = True
+        return True
+
+    def close(self):
+        self.producer.close(timeout=5)
+        if self.ears is not None:
+            self.ears.close()
+
+
+def offset_and_mark(offset):
+    """Later releases have the leader's epoch as a third field."""
+    return OffsetAndMetadata(*((offset, MARK) + (-1,) * (len(OffsetAndMetadata._fields) - 2)))
+
+
+class Consumer(BaseConsumer):
+    """In place of kser.python_kafka.consumer.Consumer."""
+
+    BROKER = Broker

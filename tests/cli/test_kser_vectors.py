@@ -1,0 +1,84 @@
+"""kser message check, sum and open against what the Python library kser does (tests/kser), as docs/compatibility.md tells it."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def cases(family):
+    return json.loads((ROOT / "tests" / "kser" / f"{family}.json").read_text())["cases"]
+
+
+def rows(family):
+    """The page's rows of one family: the vectors, what happens here."""
+    for line in (ROOT / "docs" / "compatibility.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if cells[0] == f"`{family}`":
+            yield cells[1], cells[3]
+
+
+def refusals(family):
+    """What is refused here though kser takes it, by the vector's name, with words of the reason."""
+    return {name: re.search(r"refused: `(.*)`", here).group(1)
+            for which, here in rows(family) if here.startswith("refused") for name in re.findall(r"`([^`]+)`", which)}
+
+
+def vectors(family):
+    listed = refusals(family)
+    return [pytest.param(case, listed.get(case["name"]), id=case["name"]) for case in cases(family)]
+
+
+def agree(done, taken, expected, refusal):
+    """Whether the program did what kser does: took it and made `expected` of it, or refused it; unless it is listed."""
+    if refusal:
+        assert taken, "it is listed, but kser refuses it too"
+        assert done.returncode == 2 and refusal in done.stderr
+    elif not taken:
+        assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1
+    else:
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("\n") == 1
+        made = json.loads(done.stdout)
+        assert made == expected
+        return made
+
+
+def without_random(message, model):
+    """The message with the mark of the vectors in place of a uuid that was drawn."""
+    if model and model["result"]["uuid"] == "<random>" and re.fullmatch(r"[0-9a-f-]{36}", message["result"]["uuid"]):
+        message["result"]["uuid"] = "<random>"
+    return message
+
+
+@pytest.mark.parametrize("family", ["messages", "results_add", "crypto"])
+def test_the_page_counts_right(family):
+    total, listed = len(cases(family)), len(refusals(family))
+    assert set(refusals(family)) <= {case["name"] for case in cases(family)}
+    assert f"all others: {total - listed} of {total}" in [which for which, _ in rows(family)]
+
+
+@pytest.mark.parametrize("case, refusal", vectors("messages"))
+def test_messages(bare, case, refusal):
+    done = bare("message", "check", "-", input=case["raw"])
+    if done.returncode == 0:
+        done.stdout = json.dumps(without_random(json.loads(done.stdout), case.get("decoded"))) + "\n"
+    agree(done, case["loads"], case.get("decoded"), refusal)
+
+
+@pytest.mark.parametrize("case, refusal", vectors("results_add"))
+def test_sums(bare, tmp_path, case, refusal):
+    for name in "ab":
+        (tmp_path / name).write_text(json.dumps(case[name]))
+    made = agree(bare("message", "sum", tmp_path / "a", tmp_path / "b"), case.get("sum") is not None, case.get("sum"), refusal)
+    if made:
+        assert list(made["retval"]) == list(case["sum"]["retval"])
+
+
+@pytest.mark.parametrize("case, refusal", vectors("crypto"))
+def test_seals(bare, case, refusal):
+    environment = {} if case.get("key") is None else {"KSER_SECRETBOX_KEY": case["key"]}
+    agree(bare("message", "open", "-", input=case["envelope"], environment=environment), case["decrypts"], case.get("decoded"), refusal)
