@@ -39,6 +39,7 @@ create table kser.suspects (
 	operation_id uuid not null,
 	position integer not null,
 	attempt integer not null,
+	queue text not null,
 	since timestamptz not null,
 	primary key (operation_id, position)
 );
@@ -51,7 +52,7 @@ create table kser.proofs (
 	committed bigint[] not null,            -- the worker group's offset; null: none
 	ends bigint[] not null,
 	passed bigint[] not null,               -- dispatches of a smaller epoch were answered; null: no proof
-	problems text[] not null,               -- why there is none; null: there is
+	problems text[] not null,               -- why there is none, or what is odd about it; null: all is well
 	since timestamptz[] not null            -- since when the partition is in this state (problem or none)
 ) with (fillfactor = 30, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
@@ -64,3 +65,19 @@ create table kser.policies (
 );
 
 alter table kser.operations add body_hash bytea;          -- of its submission, where its key holds while it is active: retry takes the key again
+
+-- Paused operations are not looked at where the running ones are: they may be many.
+drop index kser.operations_running;
+create index operations_running on kser.operations (window_queue, id) where started_at is not null and finished_at is null and not held;
+
+create index dead_letters_redrive on kser.dead_letters (id) where redrive_at is not null;
+
+-- Functions whose rows or parameters are other ones now.
+drop function if exists kser.admit(text, integer[]);
+drop function if exists kser.apply_results(uuid[], uuid[], integer[], integer[], bigint[], bigint[], bigint[], integer[], text[], text[], text[], json[], json[], jsonb[],
+	boolean[], text[], integer[], integer[], boolean);
+drop function if exists kser.lost_results(kser.meta, integer[], integer[], uuid[], uuid[], integer[], integer[], bigint[], bigint[], bigint[], integer[], text[], text[], json[]);
+drop function if exists kser.finish_steps(timestamptz, integer[], uuid[], integer[], kser.status[], text[], integer[], json[], boolean[]);
+drop function if exists kser.beat(uuid, text, text, bigint, boolean, boolean, interval, interval);
+drop function if exists kser.window_free();
+drop function if exists kser.retry_delay(json, integer, boolean);

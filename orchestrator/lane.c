@@ -20,7 +20,7 @@
 #define WAITING_MAX 1000 /* submissions set aside: beyond this the topic waits */
 
 /* Columns of the apply statement. */
-enum { INPUT, VERDICT, FREED, ENDED_PARTITION, DISPATCH, QUEUE = DISPATCH + 13 };
+enum { INPUT, VERDICT, FREED, ENDED_PARTITION, DISPATCH, QUEUE = DISPATCH + 14 };
 
 /* A submission whose key or queue somebody holds in an open transaction. */
 struct waiting {

@@ -5,10 +5,10 @@
 --   targets     one task partition for each place: at most so many are admitted
 --
 -- A row for each dispatch. Rows of `ready` whose task has moved on, is held or ended are only deleted. Locked rows are
--- left for the next call: nobody is waited for.
+-- left for the next call: nobody is waited for. While the installation is halted nothing is admitted.
 create or replace function kser.admit(queue_name text, targets integer[])
 returns table (uuid uuid, operation_id uuid, "position" integer, attempt integer, generation bigint, epoch bigint, partition integer,
-	entrypoint text, params json, metadata json, result json, deadline_ms bigint, limit_ms bigint, flags integer)
+	entrypoint text, params json, metadata json, result json, deadline_ms bigint, limit_ms bigint, start_by_ms bigint, flags integer)
 language plpgsql volatile set search_path = pg_catalog, kser, pg_temp as $$
 #variable_conflict use_column
 declare
@@ -20,6 +20,9 @@ declare
 	locked record;
 begin
 	select * into m from meta;
+	if m.halted is not null then
+		return;
+	end if;
 	-- One priority after the other: a scan over all would wade through what is not due yet.
 	loop
 		select max(r.priority) into level from ready r where r.queue = queue_name and r.priority < level;
@@ -43,7 +46,7 @@ begin
 		from unnest(locked.operations, locked.positions, locked.attempts) with ordinality as d (operation_id, position, attempt, place), operations o
 		where k.operation_id = d.operation_id and k.position = d.position and k.attempt = d.attempt and k.status = 'PENDING'
 			and o.id = d.operation_id and o.status in ('PENDING', 'RUNNING') and not o.held
-		returning k.uuid, k.operation_id, k.position, k.attempt, k.partition, k.entrypoint, k.params, k.queue, k.policy, k.losses,
+		returning k.uuid, k.operation_id, k.position, k.attempt, k.partition, k.entrypoint, k.params, k.queue, k.policy, k.crashes,
 			k.metadata, o.metadata as operation_metadata, o.deadline_at, o.status as operation_status, o.window_queue
 	), running as (
 		update operations o set status = 'RUNNING', started_at = coalesce(o.started_at, t), window_queue = s.queue
@@ -51,7 +54,7 @@ begin
 		where o.id = s.operation_id and (s.operation_status = 'PENDING' or s.window_queue <> s.queue)
 	)
 	select s.uuid, s.operation_id, s.position, s.attempt, m.generation, m.epoch, s.partition, s.entrypoint, s.params,
-		merged_metadata(s.operation_metadata, s.metadata), case when s.position > 0 then accumulated(s.operation_id, s.position) end, unix_ms(s.deadline_at), limit_ms(s.policy), 0
+		merged_metadata(s.operation_metadata, s.metadata), case when s.position > 0 then accumulated(s.operation_id, s.position) end, unix_ms(s.deadline_at), limit_ms(s.policy), start_by_ms(t, s.policy), dispatch_flags(s.crashes, s.policy)
 	from started s;
 
 	delete from ready r where r.ctid = any (locked.rows);

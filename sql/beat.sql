@@ -5,9 +5,13 @@
 --   sleeping      it wants a NOTIFY kser_ready when something is submitted
 --   lease         how long the keeper's role lasts without a beat; silence: after which an instance's row is removed (by the keeper)
 --
--- registered false: its row is gone; it must drop what it has not sent and join anew.
+-- registered false: its row is gone; it must drop what it has not sent and join anew. For the keeper also what there is to do:
+--   in_flight  something runs or is claimed: rounds of the proof of loss
+--   overdue    something is past its time (kser.overdue)
+--   stops      workers are to be told to end something (kser.stops_open)
+--   redrive    dead letters are to be sent again (kser.take_redrive)
 create or replace function kser.beat(instance uuid, instance_name text, program_version text, of_floor bigint, is_sleeping boolean, joining boolean, lease interval, silence interval)
-returns table (registered boolean, generation bigint, epoch bigint, keeper boolean) language plpgsql volatile set search_path = pg_catalog, kser, pg_temp as $$
+returns table (registered boolean, generation bigint, epoch bigint, keeper boolean, in_flight boolean, overdue boolean, stops boolean, redrive boolean) language plpgsql volatile set search_path = pg_catalog, kser, pg_temp as $$
 #variable_conflict use_column
 declare
 	t constant timestamptz := clock_timestamp();
@@ -16,7 +20,7 @@ begin
 	update instances i set floor = of_floor, sleeping = is_sleeping, beat_at = t where i.id = instance;
 	if not found then
 		if not joining then
-			return query select false, m.generation, m.epoch, false from meta m;
+			return query select false, m.generation, m.epoch, false, false, false, false, false from meta m;
 			return;
 		end if;
 		insert into instances (id, name, version, floor, sleeping, started_at, beat_at) values (instance, instance_name, program_version, of_floor, is_sleeping, t, t);
@@ -32,7 +36,15 @@ begin
 	else
 		select i.keeper_until > t into is_keeper from instances i where i.id = instance;
 	end if;
-	return query select true, m.generation, m.epoch, coalesce(is_keeper, false) from meta m;
+	if is_keeper is not true then
+		return query select true, m.generation, m.epoch, false, false, false, false, false from meta m;
+		return;
+	end if;
+	return query select true, m.generation, m.epoch, true,
+		exists (select from operations o where o.started_at is not null and o.finished_at is null and not o.held) or exists (select from claims),
+		exists (select from operations o where o.deadline_at < t and o.finished_at is null) or exists (select from stops s where s.asked_at < t - interval '5 s'),
+		exists (select from stops), exists (select from dead_letters d where d.redrive_at is not null)
+	from meta m;
 end
 $$;
 

@@ -11,19 +11,20 @@ $$;
 create or replace function kser.fail_step(t timestamptz, operation uuid, at integer, temporary boolean, total json) returns void language plpgsql volatile as $$
 declare
 	task kser.tasks;
+	since timestamptz;
 	delay interval;
 begin
 	select * into task from kser.tasks where operation_id = operation and position = at;
-	delay := kser.retry_delay(task.policy, task.failures, temporary);
+	since := coalesce(task.tries_since, task.dispatched_at);
+	delay := kser.retry_delay(task.policy, task.failures, temporary, t - since, task.retcode, task.error);
 	insert into kser.history (at, operation_id, position, uuid, attempt, kind, reason, worker, retcode, error, detail)
-	values (t, operation, at, task.uuid, task.attempt, 'failed', case when delay is null then 'no tries left' else format('tried again in %s ms', (extract(epoch from delay) * 1000)::bigint) end,
+	values (t, operation, at, task.uuid, task.attempt, 'failed', case when delay is null then 'not tried again' else format('tried again in %s ms', (extract(epoch from delay) * 1000)::bigint) end,
 		task.worker, task.retcode, task.error, json_build_object('stdout', task.stdout, 'stderr', task.stderr, 'retval', task.retval));
 	if delay is null then
 		perform kser.end_operation(t, operation, at, total);
 	else
-		update kser.tasks set status = 'PENDING' where operation_id = operation and position = at;
-		insert into kser.ready (queue, priority, due_at, operation_id, position, attempt, started)
-		select task.queue, o.priority, t + delay, operation, at, task.attempt, true from kser.operations o where o.id = operation;
+		update kser.tasks set tries_since = since where operation_id = operation and position = at;
+		perform kser.put_back(t, operation, at, delay);
 	end if;
 end
 $$;

@@ -1,8 +1,8 @@
 -- The part of apply_results for ended tasks whose successor was not started: the operation ends, the task is tried again,
 -- the successor waits (held, another queue) or cannot be sent. The task rows are locked. For each: the queue whose window has a
--- place more, and the partition that answered. Successors started by this call have its `t` as dispatched_at.
+-- place more, and the partition that answered. While the installation is halted a successor waits until there is a new generation. Successors started by this call have its `t` as dispatched_at.
 create or replace function kser.finish_steps(t timestamptz, inputs integer[], operations uuid[], positions integer[], statuses kser.status[], queues text[], partitions integer[],
-	totals json[], temporaries boolean[])
+	totals json[], temporaries boolean[], is_halted boolean)
 returns table (input integer, freed text, ended_partition integer) language plpgsql volatile set search_path = pg_catalog, kser, pg_temp as $$
 #variable_conflict use_column
 declare
@@ -35,9 +35,9 @@ begin
 			insert into ready (queue, priority, due_at, operation_id, position, attempt, started)
 			values (step.next_queue, step.priority, t, step.operation_id, step.next_position, step.next_attempt, true);
 			perform wake();
-		elsif not step.held then
-			-- Neither held nor elsewhere, yet not started: its message would not fit a record.
-			update tasks set status = 'FAILED', finished_at = t, retcode = 413, error = 'TooLarge', failures = failures + 1,
+		elsif not step.held and not is_halted then
+			-- Neither held nor elsewhere nor halted, yet not started: its message would not fit a record.
+			update tasks set status = 'FAILED', finished_at = t, retcode = 413, error = 'TooLarge', failures = least(failures + 1, 32767),
 				stderr = format('the message would exceed %s bytes: params, metadata and the result so far', bound('message_bytes'))
 			where operation_id = step.operation_id and position = step.next_position;
 			perform end_operation(t, step.operation_id, step.next_position, null);

@@ -8,9 +8,10 @@ begin
 	update kser.tasks set position = -position + room where operation_id = operation and position < 0;
 	insert into kser.tasks (operation_id, position, uuid, entrypoint, queue, policy, metadata, params)
 	select o.id, after + ordinality, kser.uuid_v7(), task ->> 'entrypoint', coalesce(task ->> 'queue', o.queue),
-		nullif(coalesce(o.policy::jsonb, '{}') || coalesce(nullif(task -> 'policy', 'null'), '{}'), '{}')::json,
+		kser.merged_policy(d.policy, o.policy::jsonb, task -> 'policy'),
 		nullif(task -> 'metadata', 'null')::json, coalesce(nullif(task -> 'params', 'null'), '{}')::json
-	from kser.operations o, jsonb_array_elements(plan) with ordinality as list (task)
+	from kser.operations o cross join jsonb_array_elements(plan) with ordinality as list (task)
+	left join kser.policies d on d.entrypoint = task ->> 'entrypoint'
 	where o.id = operation;
 end
 $$;
@@ -21,5 +22,8 @@ return case
 	when plan = '[]' then 'Nothing to do, empty operation !'
 	else coalesce(kser.tasks_problem(plan, 'tasks'), (
 		select format('tasks: the operation would have %s tasks, the limit is %s', count(*) + jsonb_array_length(plan), kser.bound('operation_tasks'))
-		from kser.tasks where operation_id = operation having count(*) + jsonb_array_length(plan) > kser.bound('operation_tasks')))
+		from kser.tasks where operation_id = operation having count(*) + jsonb_array_length(plan) > kser.bound('operation_tasks')), (
+		select format('tasks[%s].policy.max_attempts: 0 (no limit) needs a budget or a deadline of the operation', ordinality - 1)
+		from kser.operations o cross join jsonb_array_elements(plan) with ordinality as list (task) left join kser.policies d on d.entrypoint = task ->> 'entrypoint'
+		where o.id = operation and kser.is_endless(kser.merged_policy(d.policy, o.policy::jsonb, task -> 'policy'), o.deadline_at) order by ordinality limit 1))
 end;

@@ -4,7 +4,7 @@
 create or replace function kser.lost_results(m kser.meta, winners integer[], got integer[], uuids uuid[], operations uuid[], positions integer[], attempts integer[],
 	generations bigint[], epochs bigint[], answers bigint[], retcodes integer[], errors text[], workers text[], retvals json[])
 returns table (input integer, verdict text, freed text, ended_partition integer, uuid uuid, operation_id uuid, "position" integer, attempt integer, generation bigint,
-	epoch bigint, partition integer, entrypoint text, params json, metadata json, deadline_ms bigint, limit_ms bigint, flags integer, queue text)
+	epoch bigint, partition integer, entrypoint text, params json, metadata json, deadline_ms bigint, limit_ms bigint, start_by_ms bigint, flags integer, queue text)
 language plpgsql volatile set search_path = pg_catalog, kser, pg_temp as $$
 #variable_conflict use_column
 declare
@@ -45,18 +45,18 @@ begin
 				update tasks n set epoch = m.epoch
 				from tasks p, operations o
 				where p.operation_id = lost.operation and p.position = lost.position and p.status = 'SUCCESS' and p.uuid = lost.uuid and p.attempt = lost.attempt and p.answer = lost.answer
-					and n.operation_id = p.operation_id and n.position = p.position + 1 and n.status = 'RUNNING' and n.dispatched_at = p.finished_at
+					and n.operation_id = p.operation_id and n.position = p.position + 1 and n.status = 'RUNNING' and n.dispatched_at = p.finished_at and n.mark = 0 and m.halted is null
 					and not exists (select from claims c where c.operation_id = n.operation_id and c.position = n.position and c.attempt = n.attempt)
 					and o.id = n.operation_id
 				returning n.*, o.metadata as operation_metadata, o.deadline_at
 			)
 			select lost.input, 'repeated', null::text, null::integer, a.uuid, a.operation_id, a.position, a.attempt, m.generation, a.epoch, a.partition, a.entrypoint, a.params,
-				merged_metadata(a.operation_metadata, a.metadata), unix_ms(a.deadline_at), limit_ms(a.policy), 0, a.queue
+				merged_metadata(a.operation_metadata, a.metadata), unix_ms(a.deadline_at), limit_ms(a.policy), start_by_ms(a.dispatched_at, a.policy), dispatch_flags(a.crashes, a.policy), a.queue
 			from again a;
 			continue when found;
 		end if;
 		return query select lost.input, lost.verdict, null::text, null::integer, null::uuid, null::uuid, null::integer, null::integer, null::bigint, null::bigint,
-			null::integer, null::text, null::json, null::json, null::bigint, null::bigint, null::integer, null::text;
+			null::integer, null::text, null::json, null::json, null::bigint, null::bigint, null::bigint, null::integer, null::text;
 	end loop;
 end
 $$;

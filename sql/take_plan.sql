@@ -6,7 +6,7 @@ begin
 	if problem is null then
 		perform kser.insert_plan(operation, at, plan);
 	else
-		update kser.tasks set status = 'FAILED', retcode = case when plan = '[]' then 1 else 400 end, error = 'ValidationError', failures = failures + 1,
+		update kser.tasks set status = 'FAILED', retcode = case when plan = '[]' then 1 else 400 end, error = 'ValidationError', failures = least(failures + 1, 32767),
 			stderr = case when plan = '[]' then problem else 'the plan is refused: ' || problem end
 		where operation_id = operation and position = at;
 	end if;

@@ -5,13 +5,15 @@ set search_path = pg_catalog, kser, pg_temp as $$
 declare
 	t constant timestamptz := clock_timestamp();
 begin
-	update tasks k set status = 'FAILED', finished_at = t, retcode = 500, error = 'Undeliverable', stderr = left(reason, 500), failures = failures + 1
+	update tasks k set status = 'FAILED', finished_at = t, retcode = 500, error = 'Undeliverable', stderr = left(reason, 500), failures = least(failures + 1, 32767)
 	where k.operation_id = operation and k.position = at and k.status = 'RUNNING' and k.uuid = task and k.attempt = of_attempt
 		and of_generation = (select m.generation from meta m);
 	if not found then
 		return false;
 	end if;
-	perform end_operation(t, operation, at, null);
+	if not end_stopped(t, operation, at, null) then
+		perform end_operation(t, operation, at, null);
+	end if;
 	return true;
 end
 $$;

@@ -1,1 +1,1 @@
-select queue, free from kser.window_free()
+select queue, free, full_partitions, spare from kser.window_free()

@@ -55,6 +55,36 @@ class Engine:
             column("retcode"), column("error"), column("stdout"), column("stderr"), column("retval", True), column("total", True), column("plan", True),
             column("temporary"), column("worker"), column("bytes"), column("target"), careful)
 
+    def name(self, dispatch, **others):
+        """How a worker names an attempt."""
+        return {"uuid": str(dispatch["uuid"]), "op": str(dispatch["operation_id"]), "pos": dispatch["position"], "attempt": dispatch["attempt"],
+                "gen": dispatch["generation"], **others}
+
+    def hold(self, worker, *dispatches, lease="8s"):
+        """A claim or a heartbeat's names: (operation, position) of those that are to stop."""
+        stops = self.rows("select * from kser.hold(%s, %s, %s)", worker, json.dumps([self.name(d) for d in dispatches]), lease)
+        return [(row["operation_id"], row["position"]) for row in stops]
+
+    def release(self, worker, *dispatches, reason="unstarted"):
+        freed = self.rows("select * from kser.release(%s, %s)", worker, json.dumps([self.name(d, reason=reason) for d in dispatches]))
+        return {row["queue"]: row["freed"] for row in freed}
+
+    def expire(self, since="2000-01-01", lease="8s"):
+        return self.rows("select * from kser.expire(clock_timestamp(), %s, %s)", since, lease)
+
+    def counter(self, name):
+        return self.value("select value from kser.counters where name = %s", name) or 0
+
+    def kinds(self, operation):
+        """What history says of an operation."""
+        return [row["kind"] for row in self.rows("select kind from kser.history where operation_id = %s order by id", operation)]
+
+    def stop(self, dispatch, error="Cancelled", retcode=499):
+        """What cancelling a running task writes."""
+        self.rows("update kser.tasks set mark = 1 where operation_id = %s and position = %s", dispatch["operation_id"], dispatch["position"])
+        self.rows("insert into kser.stops values (%s, %s, %s, %s, '', clock_timestamp(), %s, %s, 'why')", dispatch["operation_id"], dispatch["position"],
+                  dispatch["uuid"], dispatch["attempt"], error, retcode)
+
     def operation(self, operation):
         return self.rows("select * from kser.operations where id = %s", operation)[0]
 
@@ -68,6 +98,17 @@ class Engine:
 @pytest.fixture
 def engine(connect):
     return Engine(connect(options=ENGINE))
+
+
+@pytest.fixture
+def running(engine):
+    """running(n): an operation of n tasks whose first is dispatched → (id, dispatch)."""
+
+    def start(tasks=3, **options):
+        operation = engine.submit("x", tasks, **options)
+        return operation, next(d for d in engine.admit() if d["operation_id"] == operation)
+
+    return start
 
 
 @pytest.fixture

@@ -10,17 +10,6 @@ import pytest
 from support.waiting import wait_until
 
 
-@pytest.fixture
-def running(engine):
-    """running(n): an operation of n tasks whose first is dispatched → (id, dispatch)."""
-
-    def start(tasks=3, **options):
-        operation = engine.submit("x", tasks, **options)
-        return operation, next(d for d in engine.admit() if d["operation_id"] == operation)
-
-    return start
-
-
 def test_a_chain_to_its_end(engine, running):
     operation, dispatch = running(3)
     for i in range(3):

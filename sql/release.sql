@@ -1,0 +1,43 @@
+-- A worker hands attempts back: names with a reason, unstarted, busy (it waits 5 s) or stopped. They are started again with
+-- another attempt, no failure is counted; what somebody wanted ended is ended.
+-- A row for each queue in whose window places became free. What is not this attempt's any more changes nothing and is counted.
+create or replace function kser.release(worker text, tasks jsonb) returns table (queue text, freed integer)
+language plpgsql volatile set search_path = pg_catalog, kser, pg_temp as $$
+#variable_conflict use_column
+declare
+	t constant timestamptz := clock_timestamp();
+	of_worker constant text := worker;
+	names constant jsonb := tasks;
+	m meta;
+	back record;
+	is_claimed boolean;
+	released integer := 0;
+	unclaimed text[] := '{}';
+begin
+	select * into m from meta;
+	-- All task rows first, in order.
+	for back in
+		select l.*, n.reason
+		from (select n.* from names(names) n where n.generation = m.generation order by n.operation_id, n.position) as n,
+			lateral (select k.operation_id, k.position, k.uuid, k.attempt, k.queue from tasks k where k.operation_id = n.operation_id and k.position = n.position
+				and k.status = 'RUNNING' and k.uuid = n.uuid and k.attempt = n.attempt for update) as l
+	loop
+		select c.worker = of_worker into is_claimed from claims c where c.operation_id = back.operation_id and c.position = back.position and c.attempt = back.attempt;
+		continue when not is_claimed; -- another one's: that one runs it
+		released := released + 1;
+		if is_claimed is null then
+			unclaimed := unclaimed || back.queue;
+		end if;
+		if not end_stopped(t, back.operation_id, back.position, null) then
+			perform put_back(t, back.operation_id, back.position, case when back.reason = 'busy' then interval '5 s' else '0' end);
+			insert into history (at, operation_id, position, uuid, attempt, kind, reason, worker)
+			values (t, back.operation_id, back.position, back.uuid, back.attempt, 'released', left(back.reason, 100), of_worker);
+		end if;
+	end loop;
+	if released > 0 then
+		perform wake();
+	end if;
+	perform count_up('releases_late', (select count(*) from names(names)) - released);
+	return query select u, count(*)::integer from unnest(unclaimed) as u group by u;
+end
+$$;

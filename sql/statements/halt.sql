@@ -1,0 +1,2 @@
+-- $1 reason.
+select kser.halt($1)

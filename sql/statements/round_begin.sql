@@ -1,0 +1,1 @@
+select epoch, floor, at from kser.round_begin()

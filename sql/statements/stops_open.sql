@@ -1,0 +1,1 @@
+select operation_id, position, uuid, attempt, generation from kser.stops_open()
