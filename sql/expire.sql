@@ -17,6 +17,8 @@ declare
 begin
 	-- Of a time before the clock was set back.
 	update claims c set renewed_at = t where c.renewed_at > t;
+	-- Of an operation that was deleted.
+	delete from claims c where c.renewed_at < at - lease and not exists (select from tasks k where k.operation_id = c.operation_id and k.position = c.position);
 	for dead in
 		select l.* from (select c.operation_id, c.position from claims c where greatest(c.renewed_at, least(since, t)) < at - lease or c.deadline_at < at
 				order by c.operation_id, c.position) as c,

@@ -40,7 +40,7 @@ begin
 	on conflict do nothing;
 
 	for lost in
-		select l.* from (select * from suspects s where s.queue = of_queue and s.since <= t - "between" order by s.operation_id, s.position) as s,
+		select l.* from (select * from suspects s where s.queue = of_queue and s.since < t and s.since <= t - "between" order by s.operation_id, s.position) as s,
 			lateral (select k.operation_id, k.position from tasks k where k.operation_id = s.operation_id and k.position = s.position and k.attempt = s.attempt for update skip locked) as l
 	loop
 		return query select * from lose_one(t, lost.operation_id, lost.position, proof, losses_max);

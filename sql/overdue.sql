@@ -10,6 +10,8 @@ declare
 	late record;
 	changed integer := 0;
 begin
+	-- Of an operation that was deleted.
+	delete from stops s where s.asked_at < t - grace and not exists (select from tasks k where k.operation_id = s.operation_id and k.position = s.position);
 	for late in
 		select l.* from (select s.operation_id, s.position from stops s where s.asked_at < t - grace order by s.operation_id, s.position limit at_most) as s,
 			lateral (select k.operation_id, k.position from tasks k where k.operation_id = s.operation_id and k.position = s.position for update skip locked) as l

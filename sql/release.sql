@@ -7,25 +7,27 @@ language plpgsql volatile set search_path = pg_catalog, kser, pg_temp as $$
 declare
 	t constant timestamptz := clock_timestamp();
 	of_worker constant text := worker;
-	names constant jsonb := tasks;
+	list constant jsonb := tasks;
 	m meta;
+	locked record;  -- parallel arrays: what is current, its task row locked
 	back record;
-	is_claimed boolean;
 	released integer := 0;
 	unclaimed text[] := '{}';
 begin
 	select * into m from meta;
-	-- All task rows first, in order.
+	-- All task rows before anything else, in order.
+	select array_agg(l.operation_id) as operations, array_agg(l.position) as positions, array_agg(n.reason) as reasons into locked
+	from (select n.* from names(list) n where n.generation = m.generation order by n.operation_id, n.position) as n,
+		lateral (select k.operation_id, k.position from tasks k where k.operation_id = n.operation_id and k.position = n.position
+			and k.status = 'RUNNING' and k.uuid = n.uuid and k.attempt = n.attempt for update) as l;
 	for back in
-		select l.*, n.reason
-		from (select n.* from names(names) n where n.generation = m.generation order by n.operation_id, n.position) as n,
-			lateral (select k.operation_id, k.position, k.uuid, k.attempt, k.queue from tasks k where k.operation_id = n.operation_id and k.position = n.position
-				and k.status = 'RUNNING' and k.uuid = n.uuid and k.attempt = n.attempt for update) as l
+		select k.operation_id, k.position, k.uuid, k.attempt, k.queue, w.reason, c.worker from unnest(locked.operations, locked.positions, locked.reasons) as w (operation_id, position, reason)
+		join tasks k on k.operation_id = w.operation_id and k.position = w.position
+		left join claims c on c.operation_id = k.operation_id and c.position = k.position and c.attempt = k.attempt
 	loop
-		select c.worker = of_worker into is_claimed from claims c where c.operation_id = back.operation_id and c.position = back.position and c.attempt = back.attempt;
-		continue when not is_claimed; -- another one's: that one runs it
+		continue when back.worker <> of_worker; -- another incarnation's, which runs it
 		released := released + 1;
-		if is_claimed is null then
+		if back.worker is null then
 			unclaimed := unclaimed || back.queue;
 		end if;
 		if not end_stopped(t, back.operation_id, back.position, null) then
@@ -37,7 +39,7 @@ begin
 	if released > 0 then
 		perform wake();
 	end if;
-	perform count_up('releases_late', (select count(*) from names(names)) - released);
+	perform count_up('releases_late', (select count(*) from names(list)) - released);
 	return query select u, count(*)::integer from unnest(unclaimed) as u group by u;
 end
 $$;

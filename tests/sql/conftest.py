@@ -55,6 +55,9 @@ class Engine:
             column("retcode"), column("error"), column("stdout"), column("stderr"), column("retval", True), column("total", True), column("plan", True),
             column("temporary"), column("worker"), column("bytes"), column("target"), careful)
 
+    def beat(self, instance, joining=True, lease="4s", silence="8s"):
+        return self.rows("select * from kser.beat(%s, 'host:1', '0', 1, false, %s, %s, %s)", instance, joining, lease, silence)[0]
+
     def name(self, dispatch, **others):
         """How a worker names an attempt."""
         return {"uuid": str(dispatch["uuid"]), "op": str(dispatch["operation_id"]), "pos": dispatch["position"], "attempt": dispatch["attempt"],
