@@ -16,6 +16,9 @@
 #define COMMIT_MS 250
 #define COMMIT_RECORDS 1000
 
+/* What was claimed must not be run elsewhere as well when this worker dies, so its offsets are committed sooner. */
+#define COMMIT_PASSED_MS 20
+
 /* A revocation waits so long for what runs; the group waits for us meanwhile. */
 #define REVOKE_WAIT_MS 3000
 
@@ -36,6 +39,7 @@
 
 /* The brokers get so long to tell where the logs of new partitions end. */
 #define ENDS_TIMEOUT_MS 2000
+#define ENDS_PAUSE_MS 50
 
 /* Whose commits these are: the proof of loss trusts only offsets with this mark. */
 #define COMMIT_MARK "kser1"
@@ -68,6 +72,7 @@ struct intake {
 	bool committing;       /* a commit is on its way */
 	int64_t committed_ms;  /* when the last one was sent */
 	size_t finished;       /* records finished before that */
+	size_t passed;         /* records passed by a claim before that */
 	bool commit_failed;    /* to be tried again */
 	int64_t blocked_ms;    /* since when there is no room; 0 = there is */
 	bool all_paused;
@@ -251,6 +256,7 @@ static void commit(struct intake *intake, int64_t now_ms)
 		add_due(list, intake->setup.topic, intake->partitions[i]);
 	intake->committed_ms = now_ms;
 	intake->finished = intake->hand->finished;
+	intake->passed = intake->hand->passed;
 	intake->commit_failed = false;
 	if (list->cnt > 0) {
 		rd_kafka_resp_err_t error = rd_kafka_commit_queue(intake->consumer, list, intake->commits, on_commit, intake);
@@ -267,11 +273,17 @@ static bool has_finished(const struct intake *intake)
 	return intake->hand->finished > intake->finished || intake->commit_failed;
 }
 
+/* Milliseconds that lie between commits as things are now. */
+static int64_t commit_pause_ms(const struct intake *intake)
+{
+	return intake->hand->passed > intake->passed ? COMMIT_PASSED_MS : COMMIT_MS;
+}
+
 static void commit_when_due(struct intake *intake, int64_t now_ms)
 {
 	if (intake->committing || !has_finished(intake))
 		return;
-	if (now_ms - intake->committed_ms >= COMMIT_MS || intake->hand->finished - intake->finished >= COMMIT_RECORDS || intake->blocked_ms)
+	if (now_ms - intake->committed_ms >= commit_pause_ms(intake) || intake->hand->finished - intake->finished >= COMMIT_RECORDS || intake->blocked_ms)
 		commit(intake, now_ms);
 }
 
@@ -359,22 +371,39 @@ static bool anything_held(const struct intake *intake, const rd_kafka_topic_part
 	return false;
 }
 
-/* Where the logs of the partitions end. What is not told stays unknown, and all that comes is as if it had been there. */
-static void ask_for_ends(struct intake *intake, const rd_kafka_topic_partition_list_t *list)
+/* Notes where the logs of the partitions end; an error when one is not told. */
+static rd_kafka_resp_err_t ask_for_ends_once(struct intake *intake, const rd_kafka_topic_partition_list_t *list, int timeout_ms)
 {
 	rd_kafka_topic_partition_list_t *ends = rd_kafka_topic_partition_list_copy(list);
 	for (int i = 0; i < ends->cnt; i++)
 		ends->elems[i].offset = RD_KAFKA_OFFSET_END;
-	rd_kafka_resp_err_t error = rd_kafka_offsets_for_times(intake->consumer, ends, ENDS_TIMEOUT_MS);
-	if (error)
-		log_warning("could not ask where partitions end", "topic", intake->setup.topic, "error", rd_kafka_err2str(error));
+	rd_kafka_resp_err_t error = rd_kafka_offsets_for_times(intake->consumer, ends, timeout_ms);
 	for (int i = 0; !error && i < ends->cnt; i++) {
 		const rd_kafka_topic_partition_t *end = &ends->elems[i];
 		struct partition *partition = find_partition(intake, end->partition);
-		if (partition && !end->err && end->offset >= 0)
+		error = end->err;
+		if (partition && !error && end->offset >= 0)
 			partition->known_end = end->offset;
 	}
 	rd_kafka_topic_partition_list_destroy(ends);
+	return error;
+}
+
+/*
+ * Where the logs end that are ours now. Those of a topic just made may have no leader yet. What is not told in time stays
+ * unknown, and all that comes is as if it had been there.
+ */
+static void ask_for_ends(struct intake *intake, const rd_kafka_topic_partition_list_t *list)
+{
+	int64_t until_ms = clock_monotonic_ms() + ENDS_TIMEOUT_MS;
+	rd_kafka_resp_err_t error;
+	while ((error = ask_for_ends_once(intake, list, (int)sooner(until_ms - clock_monotonic_ms(), ENDS_TIMEOUT_MS)))) {
+		if (until_ms - clock_monotonic_ms() <= ENDS_PAUSE_MS)
+			break;
+		intake->setup.serve(intake->setup.context, ENDS_PAUSE_MS);
+	}
+	if (error)
+		log_warning("could not ask where partitions end", "topic", intake->setup.topic, "error", rd_kafka_err2str(error));
 }
 
 static void assign(struct intake *intake, const rd_kafka_topic_partition_list_t *list)
@@ -389,7 +418,7 @@ static void assign(struct intake *intake, const rd_kafka_topic_partition_list_t 
 	rd_kafka_resp_err_t error = rd_kafka_assign(intake->consumer, list);
 	if (error)
 		log_error("could not take up partitions", "error", rd_kafka_err2str(error));
-	if (list->cnt > 0)
+	if (list->cnt > 0 && !error)
 		ask_for_ends(intake, list);
 	/* One that we had paused and got again may still be. */
 	rd_kafka_resume_partitions(intake->consumer, (rd_kafka_topic_partition_list_t *)(uintptr_t)list);
@@ -641,7 +670,7 @@ int64_t intake_next_ms(const struct intake *intake)
 	/* Acknowledgements wake nobody unless there is no room: they are looked for as often as offsets are committed. */
 	int64_t next = clock_monotonic_ms() + COMMIT_MS;
 	if (has_finished(intake) && !intake->committing)
-		next = sooner(next, intake->committed_ms + COMMIT_MS);
+		next = sooner(next, intake->committed_ms + commit_pause_ms(intake));
 	if (intake->blocked_ms && !intake->all_paused)
 		next = sooner(next, intake->blocked_ms + PATIENCE_MS);
 	return next;
@@ -649,7 +678,8 @@ int64_t intake_next_ms(const struct intake *intake)
 
 bool intake_is_waiting(const struct intake *intake)
 {
-	return intake->blocked_ms != 0 || intake->gate->count > 0 || intake->stopped || intake->revoking;
+	const size_t *counts = intake->hand->counts;
+	return intake->blocked_ms != 0 || intake->gate->count > 0 || counts[CLAIM_SENT] > 0 || counts[RELEASE_SENT] > 0 || intake->stopped || intake->revoking;
 }
 
 bool intake_is_full(const struct intake *intake)
