@@ -6,6 +6,10 @@
 #include "common/limits.h"
 #include "worker/report.h"
 
+/* So many records on their way hold up a further one that is not full, at most so long. */
+#define ON_WAY_MAX 2
+#define GATHER_MS 100
+
 /* Between two looks at tasks that are in hand for long: a part of the time after which they are claimed. */
 #define LOOKS 10
 #define LOOK_MS_MIN 10
@@ -90,12 +94,19 @@ static void end_record(struct buffer *out)
 	report_end(out);
 }
 
-uint64_t claims_add_record(struct claims *claims, struct slice worker, struct buffer *out)
+static bool gathers(const struct claims *claims, int64_t now_ms)
+{
+	return claims->on_way >= ON_WAY_MAX && claims->hand->counts[CLAIM_ASKED] < REPORT_NAMES_MAX && now_ms - claims->sent_ms < GATHER_MS;
+}
+
+uint64_t claims_add_record(struct claims *claims, int64_t now_ms, struct slice worker, struct buffer *out)
 {
 	struct hand *hand = claims->hand;
-	if (!hand->lists[CLAIM_ASKED])
+	if (!hand->lists[CLAIM_ASKED] || gathers(claims, now_ms))
 		return 0;
 	claims->number++;
+	claims->on_way++;
+	claims->sent_ms = now_ms;
 	begin_record(out, worker);
 	for (size_t count = 0; hand->lists[CLAIM_ASKED] && count < REPORT_NAMES_MAX; count++) {
 		struct kser_task *task = hand->lists[CLAIM_ASKED];
@@ -110,6 +121,7 @@ uint64_t claims_add_record(struct claims *claims, struct slice worker, struct bu
 void claims_acknowledged(struct claims *claims, uint64_t number)
 {
 	struct kser_task *task, *next;
+	claims->on_way--;
 	DL_FOREACH_SAFE2(claims->hand->lists[CLAIM_SENT], task, next, hand_next) {
 		if (task->named_in == number)
 			hand_pass(claims->hand, task);

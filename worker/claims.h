@@ -17,6 +17,8 @@ struct claims {
 	int64_t after_ms; /* claimed when started so long ago */
 	int64_t look_ms;  /* when those in hand are looked through again, monotonic */
 	uint64_t number;  /* of the last claim record */
+	size_t on_way;    /* records not acknowledged yet */
+	int64_t sent_ms;  /* when the last one was made, monotonic */
 };
 
 /* The next record is to name it, unless one did already. */
@@ -31,8 +33,11 @@ int64_t claims_next_ms(const struct claims *claims);
 /* Partitions are being revoked and what was not started of them is gone: asks for what runs of them. */
 void claims_ask_revoked(struct claims *claims);
 
-/* Adds a record that names what was asked for, at most REPORT_NAMES_MAX; its number, or 0 when there is nothing to name. */
-uint64_t claims_add_record(struct claims *claims, struct slice worker, struct buffer *out);
+/*
+ * Adds a record that names what was asked for, at most REPORT_NAMES_MAX; its number, or 0 when there is nothing to name. What is
+ * asked for while others are on their way is gathered for a moment, so that taking over a backlog makes few records.
+ */
+uint64_t claims_add_record(struct claims *claims, int64_t now_ms, struct slice worker, struct buffer *out);
 
 /* The record of that number is acknowledged. */
 void claims_acknowledged(struct claims *claims, uint64_t number);

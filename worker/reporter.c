@@ -72,8 +72,9 @@ static void send(struct reporter *reporter, enum report_kind kind, uint64_t numb
 void reporter_send_asked(struct reporter *reporter)
 {
 	uint64_t number;
+	int64_t now_ms = reporter->setup.claims->hand->lists[CLAIM_ASKED] ? clock_monotonic_ms() : 0;
 	buffer_reset(&reporter->record);
-	while ((number = claims_add_record(reporter->setup.claims, reporter->setup.worker, &reporter->record))) {
+	while ((number = claims_add_record(reporter->setup.claims, now_ms, reporter->setup.worker, &reporter->record))) {
 		send(reporter, REPORT_CLAIM, number, buffer_slice(&reporter->record));
 		buffer_reset(&reporter->record);
 	}

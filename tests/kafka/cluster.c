@@ -64,12 +64,33 @@ void cluster_close(struct cluster *cluster)
 
 /* ---- sending ---- */
 
-void cluster_send(struct cluster *cluster, int partition, const void *bytes, size_t length)
+static void send_to(struct cluster *cluster, const char *topic, int partition, const void *bytes, size_t length)
 {
-	rd_kafka_resp_err_t error = rd_kafka_producev(cluster->producer, RD_KAFKA_V_TOPIC("kser.tasks"), RD_KAFKA_V_PARTITION(partition),
+	rd_kafka_resp_err_t error = rd_kafka_producev(cluster->producer, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(partition),
 		RD_KAFKA_V_VALUE((void *)(uintptr_t)bytes, length), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
 	cr_assert_eq(error, 0, "%s", rd_kafka_err2str(error));
 	cr_assert_eq(rd_kafka_flush(cluster->producer, 10000), 0);
+}
+
+void cluster_send(struct cluster *cluster, int partition, const void *bytes, size_t length)
+{
+	send_to(cluster, "kser.tasks", partition, bytes, length);
+}
+
+void cluster_tell(struct cluster *cluster, const char *params)
+{
+	char *text = NULL;
+	int length = asprintf(&text, "{\"uuid\": \"c\", \"entrypoint\": \"kser.control\", \"params\": %s, \"metadata\": {\"kser\": {\"kind\": \"control\"}}}", params);
+	send_to(cluster, "kser.control", 0, text, (size_t)length);
+	free(text);
+}
+
+const char *cluster_name(int number, int attempt)
+{
+	static char text[200];
+	snprintf(text, sizeof text, "{\"uuid\": \"%s\", \"op\": \"0190bbbb-0000-7000-8000-000000000001\", \"pos\": %d, \"attempt\": %d, \"gen\": -77}",
+		cluster_uuid(number), number, attempt);
+	return text;
 }
 
 const char *cluster_uuid(int number)
@@ -89,6 +110,21 @@ void cluster_send_task(struct cluster *cluster, int partition, int number, int a
 		cluster_uuid(number), entrypoint, params, result ? result : "null", number, attempt, further);
 	cluster_send(cluster, partition, text, (size_t)length);
 	free(text);
+}
+
+void cluster_send_many(struct cluster *cluster, int partition, int count, const char *entrypoint, const char *params)
+{
+	for (int i = 0; i < count; i++) {
+		char *text CLEANUP(free_pointer) = NULL;
+		int length = asprintf(&text,
+			"{\"uuid\": \"%s\", \"entrypoint\": \"%s\", \"params\": %s, \"metadata\": {\"kser\": {"
+			"\"op\": \"0190bbbb-0000-7000-8000-000000000001\", \"pos\": %d, \"attempt\": 1, \"gen\": 1, \"epoch\": 5}}}",
+			cluster_uuid(1000 + i), entrypoint, params, 1000 + i);
+		cr_assert_eq(rd_kafka_producev(cluster->producer, RD_KAFKA_V_TOPIC("kser.tasks"), RD_KAFKA_V_PARTITION(partition),
+			RD_KAFKA_V_VALUE(text, (size_t)length), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END), 0);
+		rd_kafka_poll(cluster->producer, 0);
+	}
+	cr_assert_eq(rd_kafka_flush(cluster->producer, 30000), 0);
 }
 
 /* ---- reading ---- */
@@ -166,6 +202,38 @@ struct json_object *cluster_wait(struct cluster *cluster, const char *kind, cons
 struct json_object *cluster_wait_result(struct cluster *cluster, int number)
 {
 	return cluster_wait(cluster, "result", cluster_uuid(number), 1, 20);
+}
+
+static int count_names(struct json_object *reply, const char *kind, const char *uuid, const char *reason)
+{
+	struct json_object *names = member(reply, strcmp(kind, "claim") == 0 ? "metadata.kser.claims" : "metadata.kser.tasks");
+	int count = 0;
+	for (size_t i = 0; i < json_object_array_length(names); i++) {
+		struct json_object *name = json_object_array_get_idx(names, i);
+		count += strcmp(text_member(name, "uuid"), uuid) == 0 && (!reason || strcmp(text_member(name, "reason"), reason) == 0);
+	}
+	return count;
+}
+
+int cluster_named(struct cluster *cluster, const char *kind, int number, const char *reason)
+{
+	int count = 0;
+	read_replies(cluster, 0);
+	for (size_t i = 0; i < json_object_array_length(cluster->replies); i++) {
+		struct json_object *reply = json_object_array_get_idx(cluster->replies, i);
+		if (strcmp(text_member(reply, "metadata.kser.kind"), kind) == 0)
+			count += count_names(reply, kind, cluster_uuid(number), reason);
+	}
+	return count;
+}
+
+void cluster_wait_named(struct cluster *cluster, const char *kind, int number, const char *reason, int count, int seconds)
+{
+	int64_t until_ms = clock_monotonic_ms() + 1000 * (int64_t)seconds;
+	while (cluster_named(cluster, kind, number, reason) < count) {
+		cr_assert_lt(clock_monotonic_ms(), until_ms, "task %d was named %d of %d times in a %s", number, cluster_named(cluster, kind, number, reason), count, kind);
+		read_replies(cluster, 50);
+	}
 }
 
 /* ---- commits ---- */

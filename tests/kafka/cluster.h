@@ -32,6 +32,15 @@ void cluster_send(struct cluster *cluster, int partition, const void *bytes, siz
 void cluster_send_task(struct cluster *cluster, int partition, int number, int attempt, const char *entrypoint, const char *params, const char *result,
 	const char *further);
 
+/* `count` dispatches at once, of tasks 1000 and following. */
+void cluster_send_many(struct cluster *cluster, int partition, int count, const char *entrypoint, const char *params);
+
+/* A record on the control topic with these params. */
+void cluster_tell(struct cluster *cluster, const char *params);
+
+/* "{…}", the name of a task's attempt, static. */
+const char *cluster_name(int number, int attempt);
+
 /* Its uuid, static. */
 const char *cluster_uuid(int number);
 
@@ -43,6 +52,10 @@ struct json_object *cluster_wait(struct cluster *cluster, const char *kind, cons
 
 /* The reply to a task. */
 struct json_object *cluster_wait_result(struct cluster *cluster, int number);
+
+/* How many claims ("claim") or releases ("release") name the task; `reason` NULL: any. Reads what is there. */
+int cluster_named(struct cluster *cluster, const char *kind, int number, const char *reason);
+void cluster_wait_named(struct cluster *cluster, const char *kind, int number, const char *reason, int count, int seconds);
 
 /* The committed offset of a partition, -1001 when there is none; `mark` (may be NULL, 16 bytes) gets its metadata. */
 int64_t cluster_committed(struct cluster *cluster, int partition, char mark[16]);

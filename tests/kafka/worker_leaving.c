@@ -56,7 +56,7 @@ static void expect_gone(int pid)
 	cr_expect_neq(kill(pid, 0), 0, "process %d is still there", pid);
 }
 
-/* SIGTERM: what runs is finished and reported, what has not started is left to the next worker, and nothing is run twice. */
+/* SIGTERM: what runs is finished and reported, what has not started is handed back, and its offsets are passed. */
 Test(worker_leaving, drains)
 {
 	struct cluster cluster;
@@ -69,36 +69,35 @@ Test(worker_leaving, drains)
 	wait_for_note(&nobody, &command);
 	cr_expect_eq(program_end(&worker, SIGTERM), 0);
 	cr_expect_eq(cluster_count(&cluster, "result", NULL), 1);
-	cr_expect_eq(cluster_committed(&cluster, 0, NULL), 1);
-	worker = worker_start(&cluster, NULL);
-	cluster_wait(&cluster, "result", NULL, 5, 20);
-	for (int i = 1; i <= 5; i++)
-		cr_expect_eq(cluster_count(&cluster, "result", cluster_uuid(i)), 1);
-	cluster_wait_committed(&cluster, 0, 5, 10);
-	cr_expect_eq(program_end(&worker, SIGTERM), 0);
+	for (int i = 2; i <= 5; i++)
+		cluster_wait_named(&cluster, "release", i, "unstarted", 1, 5);
+	cr_expect_eq(cluster_committed(&cluster, 0, NULL), 5);
 	remove_files();
 	cluster_close(&cluster);
 }
 
-/* At the drain limit it gives up: the command is ended, its offset is not passed. */
+/* At the drain limit what still runs is ended and given back, all before the last commit: the worker leaves in order. */
 Test(worker_leaving, drain_limit)
 {
 	struct cluster cluster;
 	cluster_open(&cluster, 1);
 	cluster_send_task(&cluster, 0, 1, 1, "hold", "{}", NULL, "");
+	cluster_send_task(&cluster, 0, 2, 1, "sleep", "{\"seconds\": 300}", NULL, "");
 	struct child worker = worker_start(&cluster, (const char *const[]){"--drain-timeout=300ms", write_config(), NULL});
 	int background, leader;
 	wait_for_note(&background, &leader);
-	cr_expect_eq(program_end(&worker, SIGTERM), 1);
+	cr_expect_eq(program_end(&worker, SIGTERM), 0);
 	expect_gone(background);
 	expect_gone(leader);
 	cr_expect_eq(cluster_count(&cluster, "result", NULL), 0);
-	cr_expect_lt(cluster_committed(&cluster, 0, NULL), 1);
+	cluster_wait_named(&cluster, "release", 1, "stopped", 1, 5);
+	cluster_wait_named(&cluster, "release", 2, "stopped", 1, 5);
+	cr_expect_eq(cluster_committed(&cluster, 0, NULL), 2);
 	remove_files();
 	cluster_close(&cluster);
 }
 
-/* A second signal means now. */
+/* A second signal means now: what runs is ended at once. */
 Test(worker_leaving, second_signal)
 {
 	struct cluster cluster;
@@ -110,30 +109,37 @@ Test(worker_leaving, second_signal)
 	kill(worker.pid, SIGINT);
 	program_wait_log(&worker, "leaving", 5);
 	int64_t before_ms = clock_monotonic_ms();
-	cr_expect_eq(program_end(&worker, SIGTERM), 1);
+	cr_expect_eq(program_end(&worker, SIGTERM), 0);
 	cr_expect_lt(clock_monotonic_ms() - before_ms, 10000);
 	expect_gone(background);
 	expect_gone(leader);
+	cluster_wait_named(&cluster, "release", 1, "stopped", 1, 5);
 	remove_files();
 	cluster_close(&cluster);
 }
 
-/* kill -9 of the worker takes its commands with it; another worker runs the task again. */
+/*
+ * kill -9 of the worker takes its commands with it. The task was not claimed yet, so its record is still there: another worker claims it before
+ * it starts it, so that one that kills its worker leaves a trace.
+ */
 Test(worker_leaving, killed)
 {
 	struct cluster cluster;
 	cluster_open(&cluster, 1);
+	struct child worker = worker_start(&cluster, (const char *const[]){"--claim-after=60s", write_config(), NULL});
+	program_wait_log(&worker, "partitions assigned", 20);
 	cluster_send_task(&cluster, 0, 1, 1, "hold", "{}", NULL, "");
-	struct child worker = worker_start(&cluster, (const char *const[]){write_config(), NULL});
 	int background, leader;
 	wait_for_note(&background, &leader);
+	cr_expect_eq(cluster_named(&cluster, "claim", 1, NULL), 0);
 	cr_expect_eq(program_end(&worker, SIGKILL), 128 + SIGKILL);
 	expect_gone(background);
 	expect_gone(leader);
 	unlink(note);
-	worker = worker_start(&cluster, (const char *const[]){"--drain-timeout=0ms", "--config", config, NULL});
+	worker = worker_start(&cluster, (const char *const[]){"--drain-timeout=0ms", "--claim-after=60s", "--config", config, NULL});
 	wait_for_note(&background, &leader);
-	cr_expect_eq(program_end(&worker, SIGTERM), 1);
+	cr_expect_geq(cluster_named(&cluster, "claim", 1, NULL), 1, "claimed before the start");
+	cr_expect_eq(program_end(&worker, SIGTERM), 0);
 	expect_gone(leader);
 	remove_files();
 	cluster_close(&cluster);
@@ -160,5 +166,31 @@ Test(worker_leaving, join_loses_nothing)
 	cr_expect_leq(cluster_count(&cluster, "result", NULL), TASKS + 20);
 	cr_expect_eq(program_end(&first, SIGTERM), 0);
 	cr_expect_eq(program_end(&second, SIGTERM), 0);
+	cluster_close(&cluster);
+}
+
+/* Claimed tasks do not belong to their partitions any more: another worker joins, and each still runs once, where it was. */
+Test(worker_leaving, long_tasks_survive_a_join)
+{
+	enum { PARTITIONS = 4 };
+	struct cluster cluster;
+	cluster_open(&cluster, PARTITIONS);
+	struct child first = worker_start(&cluster, (const char *const[]){"--claim-after=200ms", NULL});
+	program_wait_log(&first, "partitions assigned", 20);
+	for (int i = 0; i < PARTITIONS; i++)
+		cluster_send_task(&cluster, i, i, 1, "sleep", "{\"seconds\": 12}", NULL, "");
+	for (int i = 0; i < PARTITIONS; i++)
+		cluster_wait_committed(&cluster, i, 1, 10);
+	struct child second = worker_start(&cluster, NULL);
+	program_wait_log(&second, "partitions assigned", 30);
+	for (int i = 0; i < PARTITIONS; i++) {
+		struct json_object *reply = cluster_wait(&cluster, "result", cluster_uuid(i), 1, 20);
+		const char *worker = strchr(text_member(reply, "metadata.kser.worker"), ':');
+		cr_assert_not_null(worker);
+		cr_expect_eq(strtol(worker + 1, NULL, 10), first.pid);
+	}
+	cr_expect_eq(cluster_count(&cluster, "result", NULL), PARTITIONS);
+	cr_expect_eq(program_end(&second, SIGTERM), 0);
+	cr_expect_eq(program_end(&first, SIGTERM), 0);
 	cluster_close(&cluster);
 }

@@ -93,9 +93,10 @@ Test(worker_library, gives_up_commands)
 	kser_worker_stop(worker);
 	void *status;
 	pthread_join(thread, &status);
-	cr_expect_eq(*(int *)status, 1);
+	cr_expect_eq(*(int *)status, 0);
 	cr_expect_neq(kill(pid, 0), 0, "the command still runs");
 	cr_expect_eq(cluster_count(&cluster, "result", NULL), 0);
+	cluster_wait_named(&cluster, "release", 1, "stopped", 1, 5);
 	kser_worker_free(worker);
 	unlink(config);
 	unlink(note);

@@ -14,22 +14,6 @@
 
 TestSuite(worker_order, .timeout = 90);
 
-/* Tasks 1000 to 1000 + count, all acknowledged at the end. */
-static void send_many(struct cluster *cluster, int partition, int count, const char *entrypoint, const char *params)
-{
-	for (int i = 0; i < count; i++) {
-		char *text CLEANUP(free_pointer) = NULL;
-		int length = asprintf(&text,
-			"{\"uuid\": \"%s\", \"entrypoint\": \"%s\", \"params\": %s, \"metadata\": {\"kser\": {"
-			"\"op\": \"0190bbbb-0000-7000-8000-000000000001\", \"pos\": %d, \"attempt\": 1, \"gen\": 1, \"epoch\": 5}}}",
-			cluster_uuid(1000 + i), entrypoint, params, 1000 + i);
-		cr_assert_eq(rd_kafka_producev(cluster->producer, RD_KAFKA_V_TOPIC("kser.tasks"), RD_KAFKA_V_PARTITION(partition),
-			RD_KAFKA_V_VALUE(text, (size_t)length), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END), 0);
-		rd_kafka_poll(cluster->producer, 0);
-	}
-	cr_assert_eq(rd_kafka_flush(cluster->producer, 30000), 0);
-}
-
 /* One reply for each of them. */
 static void expect_each_once(struct cluster *cluster, int count)
 {
@@ -44,14 +28,15 @@ static void expect_each_once(struct cluster *cluster, int count)
 		cr_assert_eq(seen[i], 1, "task %d was answered %d times", i, seen[i]);
 }
 
-/* What comes later finishes first; the offset waits for the first. */
+/* What comes later finishes first; the offset waits for the first, which is not claimed. */
 Test(worker_order, offset_waits_for_the_first)
 {
 	struct cluster cluster;
 	cluster_open(&cluster, 1);
+	struct child worker = worker_start(&cluster, (const char *const[]){"--claim-after=60s", NULL});
+	program_wait_log(&worker, "partitions assigned", 20);
 	cluster_send_task(&cluster, 0, 1, 1, "sleep", "{\"seconds\": 3}", NULL, "");
-	send_many(&cluster, 0, 20, "echo", "{}");
-	struct child worker = worker_start(&cluster, NULL);
+	cluster_send_many(&cluster, 0, 20, "echo", "{}");
 	cluster_wait(&cluster, "result", NULL, 20, 20);
 	int looks = 0;
 	for (;; looks++) {
@@ -85,21 +70,55 @@ Test(worker_order, repeats_in_hand_join)
 	cluster_close(&cluster);
 }
 
-/* One that does not end holds its partition back at the bound, not beyond; then all goes on and nothing is run twice. */
+/* A stranger's task has no name to claim it by. It ends after so many seconds. */
+static void send_unclaimable(struct cluster *cluster, int partition, int seconds)
+{
+	char text[200];
+	int length = snprintf(text, sizeof text, "{\"uuid\": \"unclaimable\", \"entrypoint\": \"sleep\", \"params\": {\"seconds\": %d}}", seconds);
+	cluster_send(cluster, partition, text, (size_t)length);
+}
+
+/*
+ * One that cannot be claimed and does not end holds its partition back at the bound, not beyond, while others go on; then all goes on and nothing
+ * is run twice.
+ */
 Test(worker_order, reads_no_further_than_the_bound)
 {
 	struct cluster cluster;
-	cluster_open(&cluster, 1);
-	cluster_send_task(&cluster, 0, 1, 1, "sleep", "{\"seconds\": 4}", NULL, "");
-	send_many(&cluster, 0, 3000, "echo", "{}");
+	cluster_open(&cluster, 2);
+	send_unclaimable(&cluster, 0, 6);
+	cluster_send_many(&cluster, 0, 3000, "echo", "{}");
 	struct child worker = worker_start(&cluster, NULL);
 	cluster_wait(&cluster, "result", NULL, 2047, 30);
 	program_wait_log(&worker, "paused partitions", 10);
-	cr_expect_eq(cluster_count(&cluster, "result", NULL), 2047);
-	cluster_wait(&cluster, "result", NULL, 3001, 30);
+	cluster_send_task(&cluster, 1, 1, 1, "echo", "{}", NULL, "");
+	cluster_wait_result(&cluster, 1);
+	cr_expect_eq(cluster_count(&cluster, "result", NULL), 2048);
+	cluster_wait(&cluster, "result", NULL, 3002, 30);
 	cluster_wait_committed(&cluster, 0, 3001, 10);
 	expect_each_once(&cluster, 3000);
 	cr_expect_eq(program_end(&worker, SIGTERM), 0);
+	cluster_close(&cluster);
+}
+
+/* A task that would hold its partition back is claimed because of it, long before its time: everything behind it is run meanwhile. */
+Test(worker_order, a_full_partition_claims_what_keeps_it_back)
+{
+	struct cluster cluster;
+	cluster_open(&cluster, 1);
+	struct child worker = worker_start(&cluster, (const char *const[]){"--claim-after=60s", NULL});
+	program_wait_log(&worker, "partitions assigned", 20);
+	cluster_send_task(&cluster, 0, 1, 1, "sleep", "{\"seconds\": 40}", NULL, "");
+	cluster_send_many(&cluster, 0, 3000, "echo", "{}");
+	cluster_wait(&cluster, "result", NULL, 3000, 30);
+	cluster_wait_committed(&cluster, 0, 3001, 10);
+	expect_each_once(&cluster, 3000);
+	cr_expect_geq(cluster_named(&cluster, "claim", 1, NULL), 1);
+	cr_expect_eq(cluster_count(&cluster, "result", cluster_uuid(1)), 0);
+	kill(worker.pid, SIGTERM);
+	program_wait_log(&worker, "leaving", 5);
+	cr_expect_eq(program_end(&worker, SIGTERM), 0);
+	cluster_wait_named(&cluster, "release", 1, "stopped", 1, 5);
 	cluster_close(&cluster);
 }
 
@@ -108,7 +127,7 @@ Test(worker_order, full_queue)
 {
 	struct cluster cluster;
 	cluster_open(&cluster, 2);
-	send_many(&cluster, 0, 900, "sleep", "{\"seconds\": 0.004}");
+	cluster_send_many(&cluster, 0, 900, "sleep", "{\"seconds\": 0.004}");
 	cluster_send_task(&cluster, 1, 1, 1, "echo", "{}", NULL, "");
 	struct child worker = worker_start(&cluster, (const char *const[]){"--slots=2", NULL});
 	cluster_wait(&cluster, "result", NULL, 901, 60);
@@ -151,12 +170,12 @@ Test(worker_order, waits_quietly)
 {
 	struct cluster cluster;
 	cluster_open(&cluster, 1);
-	cluster_send_task(&cluster, 0, 1, 1, "sleep", "{\"seconds\": 5}", NULL, "");
-	send_many(&cluster, 0, 2500, "sleep", "{\"seconds\": 0}");
+	send_unclaimable(&cluster, 0, 5);
+	cluster_send_many(&cluster, 0, 2500, "sleep", "{\"seconds\": 0}");
 	struct child worker = worker_start(&cluster, NULL);
 	cluster_wait(&cluster, "result", NULL, 2047, 30);
 	int64_t before_ms = cpu_ms_of(worker.pid), from_ms = clock_monotonic_ms();
-	while (cluster_count(&cluster, "result", cluster_uuid(1)) == 0)
+	while (cluster_count(&cluster, "result", "unclaimable") == 0)
 		poll(NULL, 0, 50);
 	int64_t cpu_ms = cpu_ms_of(worker.pid) - before_ms, elapsed_ms = clock_monotonic_ms() - from_ms;
 	cr_expect_lt(cpu_ms, elapsed_ms / 4, "%lld of %lld ms", (long long)cpu_ms, (long long)elapsed_ms);
@@ -169,7 +188,7 @@ Test(worker_order, many_sleepers)
 {
 	struct cluster cluster;
 	cluster_open(&cluster, 1);
-	send_many(&cluster, 0, 2000, "sleep", "{\"seconds\": 3}");
+	cluster_send_many(&cluster, 0, 2000, "sleep", "{\"seconds\": 3}");
 	struct child worker = worker_start(&cluster, (const char *const[]){"--slots=10000", NULL});
 	cluster_wait(&cluster, "result", NULL, 1, 20);
 	cr_expect_lt(threads_of(worker.pid), 40);
@@ -194,7 +213,7 @@ Test(worker_order, all_slots_at_once)
 	fprintf(file, "[worker]\nslots = %d\n[entrypoint meet]\ncommand = sh -c 'touch \"$1/$$\"; while [ $(ls \"$1\" | wc -l) -lt %d ]; do sleep 0.1; done' x %s\ntimeout = 40s\n",
 		SLOTS, SLOTS, folder);
 	fclose(file);
-	send_many(&cluster, 0, SLOTS, "meet", "{}");
+	cluster_send_many(&cluster, 0, SLOTS, "meet", "{}");
 	struct child worker = worker_start(&cluster, (const char *const[]){flag, NULL});
 	cluster_wait(&cluster, "result", NULL, SLOTS, 60);
 	for (int i = 0; i < SLOTS; i++)
