@@ -9,7 +9,7 @@
 
 #include "common/limits.h"
 
-/* An id and its line end, and some blanks. */
+/* An id (or number) and its line end, and some blanks. */
 #define ID_INPUT_BYTES_MAX (IDS_MAX * 64)
 
 static enum status read_all(int file, const char *path, size_t bytes_max, struct buffer *out, struct error *err)
@@ -56,7 +56,21 @@ static enum status add_id(struct buffer *array, const char *text, int *count, st
 	return E_OK;
 }
 
-static enum status add_ids_of_input(struct buffer *array, int *count, struct error *err)
+static enum status add_number(struct buffer *array, const char *text, int *count, struct error *err)
+{
+	size_t length = strlen(text);
+	if (length == 0 || length > 18 || strspn(text, "0123456789") != length)
+		return fail(err, E_INVALID, "\"%.60s\" is not the number of a dead letter", text);
+	if (*count == IDS_MAX)
+		return fail(err, E_INVALID, "more than %d numbers", IDS_MAX);
+	buffer_printf(array, "%s%s", *count ? "," : "", text);
+	(*count)++;
+	return E_OK;
+}
+
+typedef enum status add_word(struct buffer *array, const char *text, int *count, struct error *err);
+
+static enum status add_input(struct buffer *array, add_word *add, int *count, struct error *err)
 {
 	struct buffer text CLEANUP(buffer_clear) = {0};
 	enum status status = input_read("-", ID_INPUT_BYTES_MAX, &text, err);
@@ -67,21 +81,33 @@ static enum status add_ids_of_input(struct buffer *array, int *count, struct err
 	char *rest = text.bytes;
 	for (char *word; !status && (word = strsep(&rest, " \t\r\n"));)
 		if (*word)
-			status = add_id(array, word, count, err);
+			status = add(array, word, count, err);
 	return status;
 }
 
-enum status input_ids(char *const *arguments, int argument_count, struct buffer *array, int *count, struct error *err)
+static enum status add_arguments(char *const *arguments, int argument_count, struct buffer *array, add_word *add, int *count, struct error *err)
 {
 	enum status status = E_OK;
 	*count = 0;
 	buffer_add_char(array, '{');
 	for (int i = 0; i < argument_count && !status; i++)
-		status = strcmp(arguments[i], "-") == 0 ? add_ids_of_input(array, count, err) : add_id(array, arguments[i], count, err);
+		status = strcmp(arguments[i], "-") == 0 ? add_input(array, add, count, err) : add(array, arguments[i], count, err);
 	buffer_add_char(array, '}');
+	return status;
+}
+
+enum status input_ids(char *const *arguments, int argument_count, struct buffer *array, int *count, struct error *err)
+{
+	enum status status = add_arguments(arguments, argument_count, array, add_id, count, err);
 	if (!status && *count == 0)
 		return fail(err, E_INVALID, "no operation id given");
 	return status;
+}
+
+enum status input_numbers(char *const *arguments, int argument_count, struct buffer *array, struct error *err)
+{
+	int count;
+	return add_arguments(arguments, argument_count, array, add_number, &count, err);
 }
 
 void input_id(const struct buffer *array, int index, char id[INPUT_ID_LENGTH + 1])

@@ -17,6 +17,9 @@ MUST_USE enum status input_read(const char *path, size_t bytes_max, struct buffe
  */
 MUST_USE enum status input_ids(char *const *arguments, int argument_count, struct buffer *array, int *count, struct error *err);
 
+/* The same for numbers of dead letters, as the text of a bigint[]; none is no error. */
+MUST_USE enum status input_numbers(char *const *arguments, int argument_count, struct buffer *array, struct error *err);
+
 /* Copies the id number `index` out of such an array. */
 #define INPUT_ID_LENGTH 36
 void input_id(const struct buffer *array, int index, char id[INPUT_ID_LENGTH + 1]);

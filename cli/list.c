@@ -12,6 +12,7 @@
 struct ls_options {
 	const char *status;
 	const char *name;
+	const char *queue;
 	int64_t limit;
 	bool all;
 };
@@ -33,7 +34,8 @@ static enum exit_code run_ls(const struct invocation *invocation)
 		char limit[16];
 		page = left < page ? (int)left : page;
 		snprintf(limit, sizeof limit, "%d", page);
-		if (session_run(connection, "operations.sql", (const char *[]){NULL, options->status, options->name, last[0] ? last : NULL, limit}, 5, &rows, &err))
+		const char *parameters[] = {NULL, options->status, options->name, last[0] ? last : NULL, limit, options->queue, NULL};
+		if (session_run(connection, "operations.sql", parameters, COUNT_OF(parameters), &rows, &err))
 			return complain(&err);
 		output_rows(&output, rows);
 		got = PQntuples(rows);
@@ -49,6 +51,8 @@ static const struct option_row ls_rows[] = {
 		.help = "only PENDING, RUNNING, SUCCESS or FAILED ones"}, .letter = 's', .argument = "STATUS"},
 	{.setting = {.name = "name", .kind = SETTING_TEXT, .offset = offsetof(struct ls_options, name),
 		.help = "only those of this name"}, .argument = "NAME"},
+	{.setting = {.name = "queue", .kind = SETTING_TEXT, .offset = offsetof(struct ls_options, queue),
+		.help = "only those of this queue"}, .argument = "QUEUE"},
 	{.setting = {.name = "limit", .kind = SETTING_INTEGER, .offset = offsetof(struct ls_options, limit), .min = 1, .max = INT32_MAX,
 		.help = "at most so many, 20 by default"}, .letter = 'n', .argument = "N"},
 	{.setting = {.name = "all", .kind = SETTING_FLAG, .offset = offsetof(struct ls_options, all),

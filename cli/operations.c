@@ -85,7 +85,7 @@ enum exit_code operations_wait(const struct invocation *invocation, struct conne
 	enum exit_code code = wait_for_end(invocation, connection, ids, timeout_ms);
 	if (code != EXIT_OK && (code != EXIT_TIMED_OUT || !connection_usable(*connection)))
 		return code;
-	enum status status = session_run(*connection, "operations.sql", (const char *[]){ids, NULL, NULL, NULL, NULL}, 5, rows, &err);
+	enum status status = session_run(*connection, "operations.sql", (const char *[]){ids, NULL, NULL, NULL, NULL, NULL, NULL}, 7, rows, &err);
 	if (status == E_RETRY && code == EXIT_TIMED_OUT)
 		return code;
 	return status ? complain(&err) : outcome_of(*rows);

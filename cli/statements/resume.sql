@@ -1,0 +1,3 @@
+-- Resumes operations, waiting for nobody: a row for each, by id.
+--   $1 uuid[]: the operations   $2 text: why
+select operation_id as id, answer, detail from kser.resume_many($1::uuid[], $2::text);
