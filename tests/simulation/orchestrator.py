@@ -495,6 +495,7 @@ class Process:
 
     def halt(self):
         self.world.saw("halted")
+        self.world.halted = True
         self.world.call("halt", "select kser.halt('a reply of an epoch that is not yet')")
 
     def reconnect(self):

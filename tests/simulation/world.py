@@ -61,6 +61,7 @@ class World:
         self.activity = 0       # rises with each record but heartbeats, and each task that still runs
         self.order = 0          # of events: rises with each
         self.timeline = 0
+        self.halted = False     # as far as we know
         self.silent = False     # the database was set back and nobody has said so
         self.launches = {}
         self.executions = []
@@ -162,7 +163,7 @@ class World:
     # --- What is done to the database
 
     def new_generation(self):
-        self.silent = False
+        self.silent = self.halted = False
         self.generation = self.session.look("select generation from kser.meta")[0][0]
 
     def set_back(self):
