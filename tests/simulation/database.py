@@ -147,6 +147,8 @@ class Session:
 
     def start(self, seed, seconds):
         self.number = 0
+        self.seconds = seconds
+        self.settings = ""
         self.cursor.execute(f"select setval('sim.looks', 1); set sim.seed = '{seed}'; set sim.seconds = '{seconds:.3f}'; set sim.call = '0'")
 
     def set_clock(self, seconds):
