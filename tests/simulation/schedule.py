@@ -653,12 +653,8 @@ class Schedule:
                 lane.step()
             lane.producer.flush()
             lane.commit()
-        keeper = process.keeper
-        if look or keeper.rows is not None or keeper.wanted or any(process.freed.values()):
-            keeper.step(look)
-            while keeper.rows is not None or keeper.wanted:
-                keeper.step()
-        keeper.producer.flush()
+        process.keeper.turn(look)
+        process.keeper.producer.flush()
 
     def settle(self):
         """All has ended: late answers arrive, hints are cleared away. The last round goes on although nothing is under way."""

@@ -104,6 +104,9 @@ class World:
         try:
             rows = self.session.rows(statement, *arguments)
         except psycopg2.Error as error:
+            if error.pgcode == "55P03":
+                self.saw("lock_timeout")  # of the server's own housekeeping: called again, as the programs do
+                return self.call(name, statement, *arguments, refused=refused)
             if error.pgcode in refused:
                 self.tell("%s refused: %s", name, error.diag.message_primary)
                 self.saw(f"{name}_refused")
