@@ -14,14 +14,18 @@ declare
 	t constant timestamptz := clock_timestamp();
 	of_worker constant text := worker;
 	m meta;
+	named record;  -- parallel arrays: the names, in order
 	fresh record;  -- parallel arrays: attempts that are not in `claims` yet, their task rows locked
 	refused bigint;
 begin
 	select * into m from meta;
+	select array_agg(n.operation_id) as operations, array_agg(n.position) as positions, array_agg(n.uuid) as uuids, array_agg(n.attempt) as attempts, array_agg(n.generation) as generations
+	into named from names(claims) n;
 	-- Task rows before claims, each in order.
 	select array_agg(l.operation_id) as operations, array_agg(l.position) as positions into fresh
-	from (select n.* from names(claims) n where n.generation = m.generation and not exists (select from claims c where c.operation_id = n.operation_id and c.position = n.position
-			and c.uuid = n.uuid and c.attempt = n.attempt) order by n.operation_id, n.position) as n,
+	from (select n.* from unnest(named.operations, named.positions, named.uuids, named.attempts, named.generations) as n (operation_id, position, uuid, attempt, generation)
+			where n.generation = m.generation and not exists (select from claims c where c.operation_id = n.operation_id and c.position = n.position
+				and c.uuid = n.uuid and c.attempt = n.attempt) order by n.operation_id, n.position) as n,
 		lateral (select k.operation_id, k.position from tasks k where k.operation_id = n.operation_id and k.position = n.position
 			and k.status = 'RUNNING' and k.uuid = n.uuid and k.attempt = n.attempt for update) as l;
 
@@ -36,20 +40,21 @@ begin
 	end if;
 
 	update claims c set renewed_at = t
-	from names(claims) n, tasks k
-	where c.operation_id = n.operation_id and c.position = n.position and c.uuid = n.uuid and c.attempt = n.attempt and c.worker = of_worker
-		and n.generation = m.generation and c.renewed_at not between t - lease / 8 and t
-		and k.operation_id = n.operation_id and k.position = n.position and k.status = 'RUNNING' and k.uuid = n.uuid and k.attempt = n.attempt;
-
-	-- Told to stop, but not refused: what somebody wants ended.
-	return query
-	select n.operation_id, n.position, n.uuid, n.attempt, n.generation
-	from names(claims) n join claims c on c.operation_id = n.operation_id and c.position = n.position
+	from unnest(named.operations, named.positions, named.uuids, named.attempts, named.generations) as n (operation_id, position, uuid, attempt, generation)
 	join tasks k on k.operation_id = n.operation_id and k.position = n.position
-	where n.generation = m.generation and c.uuid = n.uuid and c.attempt = n.attempt and c.worker = of_worker and k.status = 'RUNNING' and k.uuid = n.uuid and k.attempt = n.attempt and k.mark <> 0;
+	where c.operation_id = n.operation_id and c.position = n.position and c.uuid = n.uuid and c.attempt = n.attempt and c.worker = of_worker
+		and n.generation = m.generation and c.renewed_at not between t - lease / 8 and t and k.status = 'RUNNING' and k.uuid = n.uuid and k.attempt = n.attempt;
+
+	-- A fresh statement: what is this worker's now. Told to stop, but not refused: what somebody wants ended.
 	return query
 	select n.operation_id, n.position, n.uuid, n.attempt, n.generation
-	from names(claims) n
+	from unnest(named.operations, named.positions, named.uuids, named.attempts, named.generations) as n (operation_id, position, uuid, attempt, generation)
+	join tasks k on k.operation_id = n.operation_id and k.position = n.position
+	where n.generation = m.generation and k.mark <> 0 and k.status = 'RUNNING' and k.uuid = n.uuid and k.attempt = n.attempt
+		and exists (select from claims c where c.operation_id = n.operation_id and c.position = n.position and c.attempt = n.attempt and c.worker = of_worker);
+	return query
+	select n.operation_id, n.position, n.uuid, n.attempt, n.generation
+	from unnest(named.operations, named.positions, named.uuids, named.attempts, named.generations) as n (operation_id, position, uuid, attempt, generation)
 	where n.generation <> m.generation or not exists (select from claims c join tasks k on k.operation_id = c.operation_id and k.position = c.position
 		where c.operation_id = n.operation_id and c.position = n.position and c.uuid = n.uuid and c.attempt = n.attempt and c.worker = of_worker
 			and k.status = 'RUNNING' and k.uuid = n.uuid and k.attempt = n.attempt);

@@ -21,11 +21,15 @@ begin
 	return query
 	with serving as (
 		select w.queue, w.free > 0 as has_free, w.free, w.waiting, w.partitions from workers w where w.seen_at > t - silence and w.left_at is null
-	), waiting as (
-		select o.window_queue, count(*) as number from ready r join operations o on o.id = r.operation_id
-		where r.started and o.started_at is not null and o.finished_at is null and not o.held group by o.window_queue
-	), claimed as (
-		select o.window_queue, count(*) as number from claims c join operations o on o.id = c.operation_id where not o.held group by o.window_queue
+	), waiting as materialized (
+		-- Each operation is looked up by its id (`limit` keeps the planner to that).
+		select o.window_queue, count(*) as number from ready r,
+			lateral (select o.window_queue from operations o where o.id = r.operation_id and o.status = 'RUNNING' and not o.held limit 1) as o
+		where r.started group by o.window_queue
+	), claimed as materialized (
+		select o.window_queue, count(*) as number from claims c,
+			lateral (select o.window_queue from operations o where o.id = c.operation_id and o.status = 'RUNNING' and not o.held limit 1) as o
+		group by o.window_queue
 	)
 	select q.name, least(q.window_size, greatest(0, q.window_size
 		- (select count(*) from operations o where o.window_queue = q.name and o.started_at is not null and o.finished_at is null and not o.held)
