@@ -67,8 +67,9 @@ class Group:
         return True
 
     def position(self, partition):
-        """Where a new owner begins: the committed offset, or the earliest record."""
-        return max(self.committed[partition] or 0, self.logs[partition].start)
+        """Where a new owner begins: the committed offset, or the earliest record where there is none or it is out of range."""
+        log, offset = self.logs[partition], self.committed[partition] or 0
+        return offset if log.start <= offset <= log.end else log.start
 
     def assign(self, rng):
         """Gives the partitions to the members, who have let go of all of them."""

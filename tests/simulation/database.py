@@ -42,7 +42,18 @@ create unlogged table sim.changes (id bigint generated always as identity, call 
 create index on sim.changes (operation_id);
 """
 
+# Nobody but the simulator locks anything: vacuum would, to give room at the end of a table back.
 TRIGGERS = """
+do $$
+declare
+	name text;
+begin
+	for name in select format('kser.%I', relname) from pg_class where relnamespace = 'kser'::regnamespace and relkind = 'r' loop
+		execute format('alter table %s set (vacuum_truncate = off, toast.vacuum_truncate = off)', name);
+	end loop;
+end
+$$;
+alter table sim.changes set (vacuum_truncate = off);
 create function sim.task_changed() returns trigger language plpgsql as $$
 begin
 	insert into sim.changes (call, operation_id, task, was, now, was_attempt, attempt)
@@ -147,6 +158,8 @@ class Session:
 
     def start(self, seed, seconds):
         self.number = 0
+        self.seconds = seconds
+        self.settings = ""
         self.cursor.execute(f"select setval('sim.looks', 1); set sim.seed = '{seed}'; set sim.seconds = '{seconds:.3f}'; set sim.call = '0'")
 
     def set_clock(self, seconds):

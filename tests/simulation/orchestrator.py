@@ -276,26 +276,39 @@ class Keeper(Thread):
         super().__init__(process, "keeper")
         self.wanted = None   # (queue, places) of the admission that has begun
 
-    def step(self, look=True):
+    def step(self):
         if self.rows is not None:
             self.hand_over()
         elif self.wanted is not None:
             self.admit()
         else:
-            self.choose(look)
+            self.count()
+            queues = [queue for queue in self.world.queues if self.process.freed[queue] > 0]
+            if queues:
+                self.begin(self.world.rng.choice(queues))
 
-    def choose(self, look):
-        """Counts the windows, where it has the role, and begins an admission. Not `look`: only of what lanes have freed."""
-        process = self.process
-        if process.role and look:
-            for queue, free, *_ in self.world.call("window_free", "select queue, free, spare from kser.window_free()"):
+    def turn(self, look):
+        """Admits all that there is room for, as far as it is due. Not `look`: only in the places that lanes have freed."""
+        while self.rows is not None or self.wanted is not None:
+            self.step()
+        if look:
+            self.count()
+        for queue in self.world.queues:
+            while self.process.freed[queue] > 0:
+                self.begin(queue)
+                self.admit()
+                self.hand_over()
+
+    def count(self):
+        """Counts the windows, where it has the role."""
+        if self.process.role:
+            for queue, free in self.world.call("window_free", "select queue, free from kser.window_free()"):
                 if queue in self.world.tasks:
-                    process.freed[queue] = free
-        queues = [queue for queue in self.world.queues if process.freed[queue] > 0]
-        if queues:
-            queue = self.world.rng.choice(queues)
-            self.wanted = (queue, min(process.freed[queue], self.world.rng.randint(1, 4)))
-            self.begin_call()
+                    self.process.freed[queue] = free
+
+    def begin(self, queue):
+        self.wanted = (queue, min(self.process.freed[queue], self.world.rng.randint(1, 4)))
+        self.begin_call()
 
     def admit(self):
         queue, places = self.wanted
@@ -495,6 +508,7 @@ class Process:
 
     def halt(self):
         self.world.saw("halted")
+        self.world.halted = True
         self.world.call("halt", "select kser.halt('a reply of an epoch that is not yet')")
 
     def reconnect(self):

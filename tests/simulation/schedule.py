@@ -582,8 +582,8 @@ class Schedule:
         world.unknown_rate = 0
         world.hang_rate = 0
         world.failure_rate = min(world.failure_rate, 0.1)
-        if world.silent or self.session.look("select halted is not null from kser.meta")[0][0]:
-            self.new_generation("new_generation_at_the_end")
+        if world.silent:
+            self.new_generation("restore_told_late")
         for worker in world.workers:
             worker.frozen = False
             worker.told_at = max(worker.told_at, world.now - 7)
@@ -596,7 +596,9 @@ class Schedule:
                 world.workers.append(Worker(world, len(world.workers) + 1, queue))
         for group in (world.orchestrators, *world.worker_groups.values()):
             self.rebalance(group)
-            group.marked = [True] * len(group.logs)  # what a stranger committed is committed anew: the operator's part
+            # The operator's part: what a stranger committed is committed anew, and so is what is beyond the end of a new log.
+            group.marked = [True] * len(group.logs)
+            group.committed = [offset if offset is None or offset <= log.end else log.start for offset, log in zip(group.committed, group.logs)]
 
     def run_until(self, condition, complaint):
         for turn in range(150):
@@ -614,6 +616,8 @@ class Schedule:
     def turn(self, seconds):
         """Time passes, then everybody gets as many turns as have an effect."""
         self.pass_time(seconds)
+        if self.world.halted:
+            self.new_generation("new_generation_after_halt")
         for process in self.running_processes():
             process.publish()
         look = True
@@ -649,12 +653,8 @@ class Schedule:
                 lane.step()
             lane.producer.flush()
             lane.commit()
-        keeper = process.keeper
-        if look or keeper.rows is not None or keeper.wanted or any(process.freed.values()):
-            keeper.step(look)
-            while keeper.rows is not None or keeper.wanted:
-                keeper.step()
-        keeper.producer.flush()
+        process.keeper.turn(look)
+        process.keeper.producer.flush()
 
     def settle(self):
         """All has ended: late answers arrive, hints are cleared away. The last round goes on although nothing is under way."""

@@ -61,6 +61,7 @@ class World:
         self.activity = 0       # rises with each record but heartbeats, and each task that still runs
         self.order = 0          # of events: rises with each
         self.timeline = 0
+        self.halted = False     # as far as we know
         self.silent = False     # the database was set back and nobody has said so
         self.launches = {}
         self.executions = []
@@ -103,6 +104,9 @@ class World:
         try:
             rows = self.session.rows(statement, *arguments)
         except psycopg2.Error as error:
+            if error.pgcode == "55P03":
+                self.saw("lock_timeout")  # of the server's own housekeeping: called again, as the programs do
+                return self.call(name, statement, *arguments, refused=refused)
             if error.pgcode in refused:
                 self.tell("%s refused: %s", name, error.diag.message_primary)
                 self.saw(f"{name}_refused")
@@ -162,7 +166,7 @@ class World:
     # --- What is done to the database
 
     def new_generation(self):
-        self.silent = False
+        self.silent = self.halted = False
         self.generation = self.session.look("select generation from kser.meta")[0][0]
 
     def set_back(self):

@@ -1,0 +1,150 @@
+"""Interleavings that need two sessions at the same time: who waits for whom, and what is read after a wait. Each returns what
+went wrong, or None. They hold for the functions as they are, and each kills a mutant."""
+
+import json
+import threading
+
+import psycopg2
+import psycopg2.errors
+
+from simulation.database import ENGINE, UUID_AS_TEXT
+from simulation.orchestrator import ADMIT, APPLY, DISPATCH
+from support.waiting import wait_until
+
+SETTINGS = ENGINE + " -c sim.seconds=1900000000 -c sim.seed=scenario -c sim.call=0"
+
+
+class Party:
+    """One session, and a thread for a call that is to wait."""
+
+    def __init__(self, database, lock_timeout="10s"):
+        self.connection = psycopg2.connect(str(database), options=f"{SETTINGS} -c lock_timeout={lock_timeout}")
+        psycopg2.extensions.register_type(UUID_AS_TEXT, self.connection)
+        self.pid = self.connection.info.backend_pid
+        self.thread = self.answer = self.error = None
+
+    def call(self, statement, *arguments):
+        with self.connection.cursor() as cursor:
+            cursor.execute(statement, arguments)
+            return cursor.fetchall() if cursor.description else []
+
+    def commit(self):
+        self.connection.commit()
+
+    def once(self, statement, *arguments):
+        rows = self.call(statement, *arguments)
+        self.commit()
+        return rows
+
+    def start(self, statement, *arguments):
+        def run():
+            try:
+                self.answer = self.call(statement, *arguments)
+            except psycopg2.Error as error:
+                self.error = error
+        self.thread = threading.Thread(target=run)
+        self.thread.start()
+
+    def waits(self, other):
+        """Until its call waits for a lock, or has ended."""
+        wait_until(lambda: not self.thread.is_alive() or other.once("select from pg_stat_activity where pid = %s and wait_event_type = 'Lock'", self.pid), 30, "a session to wait")
+
+    def join(self):
+        self.thread.join(30)
+        if self.error:
+            raise self.error
+        return self.answer
+
+
+def operation_of(party, tasks):
+    (operation,), = party.once("select kser.submit('scenario', tasks => %s::jsonb)", json.dumps([{"entrypoint": f"step{i}"} for i in range(tasks)]))
+    row = dict(zip(DISPATCH, party.once(ADMIT, "", [0])[0]))
+    return operation, row
+
+
+def success(dispatch, answer):
+    """The arguments of an apply with one result."""
+    return ([dispatch["uuid"]], [dispatch["operation_id"]], [dispatch["position"]], [dispatch["attempt"]], [dispatch["generation"]], [dispatch["epoch"]], [answer], [0], [None],
+            [None], None, [None], ["w"], [100], [0], False)
+
+
+def applied(rows):
+    """The dispatches in an answer of apply."""
+    return [dict(zip(DISPATCH, row[4:])) for row in rows if row[4] is not None]
+
+
+def closing(scenario):
+    def run(database):
+        parties = [Party(database), Party(database), Party(database)]
+        try:
+            return scenario(*parties)
+        finally:
+            for party in parties:
+                party.connection.close()
+    run.__doc__ = scenario.__doc__
+    return run
+
+
+@closing
+def result_waits_for_pause(operator, lane, observer):
+    """A pause is under way when the running task's result arrives: the lane waits for the task's row, and must not trust what it read of
+    `held` before."""
+    operation, dispatch = operation_of(observer, 2)
+    operator.call("select kser.pause(%s)", operation)
+    lane.start(APPLY, *success(dispatch, 1))
+    lane.waits(observer)
+    operator.commit()
+    rows = lane.join()
+    lane.commit()
+    if applied(rows):
+        return "a task was started after its operation had been paused"
+    return None
+
+
+@closing
+def pause_waits_for_result(lane, operator, second_lane):
+    """A result is being applied when a pause comes: the pause waits for the row of a task that is not the current one when it gets it. It must
+    lock the one that is, or the next result passes it by."""
+    operation, dispatch = operation_of(lane, 3)
+    following, = applied(lane.call(APPLY, *success(dispatch, 1)))
+    operator.start("select kser.pause(%s)", operation)
+    operator.waits(second_lane)
+    lane.commit()
+    operator.join()
+    second_lane.once("set lock_timeout = '100ms'")
+    try:
+        started = applied(second_lane.call(APPLY, *success(following, 2)))
+    except psycopg2.errors.LockNotAvailable:
+        second_lane.connection.rollback()
+        started = []
+    operator.commit()
+    second_lane.commit()
+    if started:
+        return "a task was started by a transaction that ended after the pause had been committed"
+    return None
+
+
+@closing
+def result_of_a_claim_that_lapses(lane, sweeper, observer):
+    """A lane has a task's row and goes for its claim, while the sweeper ends the same claim: whoever takes the claim first and waits for the
+    task with it in hand stands in the lane's way."""
+    _, dispatch = operation_of(observer, 1)
+    name = {"uuid": dispatch["uuid"], "op": dispatch["operation_id"], "pos": 0, "attempt": 1, "gen": dispatch["generation"]}
+    observer.once("select * from kser.hold('w', %s::jsonb, interval '8 s')", json.dumps([name]))
+    observer.once("update kser.claims set renewed_at = renewed_at - interval '1 minute'")
+    lane.call("set lock_timeout = '200ms'")
+    lane.call("select from kser.tasks where operation_id = %s and position = 0 for update", dispatch["operation_id"])
+    sweeper.start("select * from kser.expire(to_timestamp(1900000000), to_timestamp(0), interval '8 s')")
+    sweeper.waits(observer)
+    try:
+        lane.call(APPLY, *success(dispatch, 1))
+        lane.commit()
+        problem = None
+    except (psycopg2.errors.LockNotAvailable, psycopg2.errors.DeadlockDetected) as error:
+        lane.connection.rollback()
+        problem = f"the sweeper stood in the way of a result: {error.diag.message_primary}"
+    sweeper.join()
+    return problem
+
+
+SCENARIOS = (result_waits_for_pause, pause_waits_for_result, result_of_a_claim_that_lapses)
