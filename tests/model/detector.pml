@@ -9,6 +9,8 @@
  * Sizes: TASKS, ORCHESTRATORS, KEEPERS, TASK_LOG and REPLY_LOG (records), EPOCHS (samples), FAULTS (in all).
  * ONE_ROUND: the first round pronounces; enough where no claim record is lost (LOSE_CLAIM=0).
  * CHAIN: task 1 is the successor of task 0 and is dispatched by the result's transaction.
+ * EARLY_OFFSET: a reply's offset passes at the commit, not when its dispatch is acknowledged. No verdict becomes wrong,
+ * but a crash then costs an attempt.
  * -DM_… leaves one rule out: a verdict that is wrong must be found. -DP_… asserts that an interesting point is never
  * reached: it must be.
  */
@@ -252,7 +254,7 @@ proctype Orchestrator(byte i) {
 #endif
 			take_in_hand(i, 1)
 		fi;
-#ifdef M_OFFSET_BEFORE_ACKNOWLEDGEMENT
+#ifdef EARLY_OFFSET
 		applied++
 #else
 		applying[i] = 1
@@ -304,6 +306,13 @@ inline reply(t, a, kind) {
 	reply_task[reply_end] = t; reply_attempt[reply_end] = a; reply_kind[reply_end] = kind; reply_end++
 }
 
+inline heartbeat(t) {
+#ifndef M_HEARTBEAT_IS_NO_CLAIM
+	reply(t, holds[t], CLAIM);
+#endif
+	beaten[t] = 1
+}
+
 inline let_go() {
 	hand = 255; answered = 0
 }
@@ -337,10 +346,10 @@ proctype Worker() {
 
 	/* What runs under a claim ends, or is named in a heartbeat; one that comes after a suspicion is all that matters. */
 	:: atomic { holds[0] != 0 && reply_end < REPLY_LOG -> reply(0, holds[0], RESULT); holds[0] = 0; beaten[0] = 0 }
-	:: atomic { holds[0] != 0 && suspect[0] == holds[0] && !beaten[0] && reply_end < REPLY_LOG -> reply(0, holds[0], CLAIM); beaten[0] = 1 }
+	:: atomic { holds[0] != 0 && suspect[0] == holds[0] && !beaten[0] && reply_end < REPLY_LOG -> heartbeat(0) }
 #if TASKS > 1
 	:: atomic { holds[1] != 0 && reply_end < REPLY_LOG -> reply(1, holds[1], RESULT); holds[1] = 0; beaten[1] = 0 }
-	:: atomic { holds[1] != 0 && suspect[1] == holds[1] && !beaten[1] && reply_end < REPLY_LOG -> reply(1, holds[1], CLAIM); beaten[1] = 1 }
+	:: atomic { holds[1] != 0 && suspect[1] == holds[1] && !beaten[1] && reply_end < REPLY_LOG -> heartbeat(1) }
 #endif
 
 	/* The partition goes to another member: what is claimed runs on. */
