@@ -126,12 +126,12 @@ def one_frozen(run):
 @fault("slow", "each round trip to PostgreSQL takes 50 ms to 2 s", "database", seeds=2, load=4)
 def slow(run):
     with through_proxy(run) as proxy:
-        for delays, seconds in (((0.05, 0.1), 8), ((0.2, 0.6), 12), ((0.5, 2.0), 20)):
-            with run.during():
-                proxy.delays, proxy.mode = delays, "slow"
+        with run.during():
+            proxy.mode = "slow"
+            for proxy.delays, seconds in (((0.05, 0.1), 8), ((0.2, 0.6), 12), ((0.5, 2.0), 20)):
                 run.hit()
                 run.sleep(seconds)
-                proxy.mode = "pass"
+            proxy.mode = "pass"
 
 
 def session(run, **options):

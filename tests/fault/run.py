@@ -92,6 +92,7 @@ class Run:
         self.expected = {}
         self.broken = []
         self.one_clock = True
+        self.tolerated = set()
         self.client_mark = len(arena.client.lines)
         self.load = None
 
@@ -217,7 +218,7 @@ class Run:
         records = [r for r in arena.records if r.operation in ids]
         intents = {line["key"] for line in arena.client.lines if line["what"] == "intent"}
         phantoms = [id for id, key in arena.database.query("select id::text, key from kser.operations") if key not in intents]
-        return checker.Evidence(self.lines(), executions, rows, records, self.windows, phantoms, self.expected, self.one_clock)
+        return checker.Evidence(self.lines(), executions, rows, records, self.windows, phantoms, self.expected, self.one_clock, self.tolerated)
 
 
 class Suite:
