@@ -191,8 +191,68 @@ static void test_all_are_woken(void)
 	queue_free(queue);
 }
 
+static void *taken_by(pthread_t taker)
+{
+	void *taken;
+	pthread_join(taker, &taken);
+	return taken;
+}
+
+static void wait_until_idle(struct queue *queue, pthread_t *taker)
+{
+	pthread_create(taker, NULL, take_one, queue);
+	while (queue_state(queue).idle == 0)
+		poll(NULL, 0, 1);
+}
+
+/* It is taken before all others, when nothing is active any more, and nothing is taken until it is done. */
+static void test_alone(void)
+{
+	struct queue *queue = queue_new(4, 2, on_low, NULL);
+	int numbers[3] = {1, 2, 3};
+	void *all[3] = {&numbers[0], &numbers[1], &numbers[2]};
+	pthread_t taker;
+	queue_put(queue, all, 2);
+	assert(queue_take(queue) == &numbers[0]);
+	queue_put_alone(queue, &numbers[2]);
+	wait_until_idle(queue, &taker);
+	assert(queue_state(queue).taken == 1 && queue_state(queue).alone);
+	queue_done(queue);
+	assert(taken_by(taker) == &numbers[2]);
+	wait_until_idle(queue, &taker);
+	assert(queue_state(queue).taken == 2 && queue_state(queue).alone);
+	queue_done(queue);
+	assert(taken_by(taker) == &numbers[1]);
+	assert(!queue_state(queue).alone);
+	queue_free(queue);
+}
+
+static bool is_same(void *entry, void *context)
+{
+	return entry == context;
+}
+
+/* Taken out again it keeps nobody waiting. */
+static void test_alone_removed(void)
+{
+	struct queue *queue = queue_new(4, 2, on_low, NULL);
+	int numbers[3] = {1, 2, 3};
+	void *all[2] = {&numbers[0], &numbers[1]}, *removed[1];
+	pthread_t taker;
+	queue_put(queue, all, 2);
+	assert(queue_take(queue) == &numbers[0]);
+	queue_put_alone(queue, &numbers[2]);
+	wait_until_idle(queue, &taker);
+	assert(queue_remove(queue, is_same, &numbers[2], removed) == 1);
+	assert(taken_by(taker) == &numbers[1]);
+	assert(!queue_state(queue).alone);
+	queue_free(queue);
+}
+
 int main(void)
 {
+	test_alone();
+	test_alone_removed();
 	test_all_are_woken();
 	test_remove();
 	test_active_without_thread();

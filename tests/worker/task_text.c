@@ -18,6 +18,17 @@ struct kser_task *make_task_of(const char *text)
 	return task;
 }
 
+struct kser_task *make_numbered_task(int position, int attempt)
+{
+	char text[400];
+	snprintf(text, sizeof text,
+		"{\"uuid\": \"" TASK_UUID "\", \"entrypoint\": \"test\", \"metadata\": {\"kser\": {\"op\": \"" OPERATION_UUID "\", \"pos\": %d, \"attempt\": %d, \"gen\": 1, \"epoch\": 1}}}",
+		position, attempt);
+	struct kser_task *task = make_task_of(text);
+	atomic_store(&task->started_ms, 0);
+	return task;
+}
+
 struct kser_task *make_task(const char *params, const char *result, const char *further)
 {
 	char *text CLEANUP(free_pointer) = NULL;

@@ -86,9 +86,10 @@ KSER_EXPORT struct kser_worker *kser_worker_new(int argc, char **argv, int *stat
 KSER_EXPORT bool kser_worker_register(struct kser_worker *worker, const struct kser_entrypoint *entrypoint);
 
 /*
- * Runs tasks until SIGTERM, SIGINT or kser_worker_stop. Then it takes no more, waits for what runs
- * up to the drain limit, reports, and leaves the group. A second signal ends the waiting.
- * Returns the exit status for main: 0 it left in order, 1 it could not go on or gave up on tasks,
+ * Runs tasks until SIGTERM, SIGINT or kser_worker_stop. Then it takes no more, hands back what was not started,
+ * waits for what runs up to the drain limit, ends what still runs and gives it back, and leaves the group. A second
+ * signal ends the waiting.
+ * Returns the exit status for main: 0 it left in order, 1 it could not go on or some task did not end,
  * 2 a registration was wrong. Signal handlers are in place only meanwhile; one worker of a process at a time.
  */
 KSER_EXPORT int kser_worker_run(struct kser_worker *worker);
@@ -135,7 +136,10 @@ KSER_EXPORT struct json_object *kser_task_previous(struct kser_task *task);
  */
 KSER_EXPORT int64_t kser_task_left_ms(const struct kser_task *task);
 
-/* True once the worker gives up waiting for the task. Any thread, while the entrypoint runs. */
+/*
+ * True once the task is to end: it was cancelled, or the worker leaves and waits no longer, or has no word from the broker and the
+ * task's policy says stop. What the entrypoint returns then does not count. Any thread, while the entrypoint runs.
+ */
 KSER_EXPORT bool kser_task_cancelled(const struct kser_task *task);
 
 /* ---- the result ---- */
