@@ -173,7 +173,8 @@ def test_a_topic_of_tasks_is_deleted_and_made_again(cell, kafka, ledger):
     dispatched(cell, 30)
     rounds(cell, 2)
     topic = cell.topic("tasks")
-    kafka.admin().delete_topics([topic])[topic].result(30)
+    admin = kafka.admin()
+    admin.delete_topics([topic])[topic].result(30)
     wait_until(lambda: len(ends(cell)) == 12 and sum(ends(cell)) == 0, 60, "the topic to be made again")
     cell.worker()
     assert cell.wait(ids, 150)["SUCCESS"] == 30
@@ -187,7 +188,8 @@ def test_partitions_are_added(cell, kafka, ledger):
     cell.start()
     topic = cell.topic("tasks")
     ids = [cell.submit(ledger.note()) for _ in range(4)]
-    kafka.admin().create_partitions([NewPartitions(topic, 6)])[topic].result(30)
+    admin = kafka.admin()
+    admin.create_partitions([NewPartitions(topic, 6)])[topic].result(30)
 
     def all_used():
         ids.append(cell.submit(ledger.note(), ledger.note()))
@@ -258,7 +260,7 @@ def test_an_open_transaction_in_the_topic_of_tasks(cell, kafka, ledger):
         stranger.produce(cell.topic("tasks"), b"{}", partition=partition)
     stranger.flush(30)
     ids = cell.submit_many([{"name": "n", "tasks": [ledger.note()]} for _ in range(40)])
-    dispatched(cell, 40)
+    wait_until(lambda: cell.running() == 40, 30, "40 dispatches")
     cell.worker()
     cell.wait_for_workers(1)
     rounds(cell, 5)
