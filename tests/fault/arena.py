@@ -15,7 +15,7 @@ from support.waiting import wait_until
 
 HERE = Path(__file__).resolve().parent
 LEASE = 8           # seconds after which a silent orchestrator's row and a silent worker's claims are gone
-FLEET_SECONDS = 60  # a dead member of a consumer group is noticed after its session, a group settles a moment later
+FLEET_SECONDS = 120 # a dead member of a consumer group is noticed after its session, a group settles a moment later
 
 
 class Servers:

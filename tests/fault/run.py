@@ -288,10 +288,7 @@ class Suite:
         except Exception as reason:  # a fault's function that fails is a finding, not the end of the suite
             run.violate("run", f"{type(reason).__name__}: {str(reason)[:1500]}")
             arena_log(arena, traceback.format_exc() + story(arena))
-            try:
-                run.stop_load()
-            except Exception:
-                pass
+            self.calm(run)
         try:
             self.judge(run, outcome)
         except Exception as reason:
@@ -315,8 +312,20 @@ class Suite:
         if run.load:
             run.flow(10)
 
+    def calm(self, run):
+        """After a fault's function that failed: as quiet as can be, so that the oracle sees an end and not a moment."""
+        try:
+            self.servers.start()
+            run.stop_load()
+            run.settle()
+        except Exception:
+            arena_log(run.arena, traceback.format_exc())
+
     def judge(self, run, outcome):
         evidence = run.evidence()
+        late = checker.slowest_recovery(evidence.changes, run.clears)[0]
+        if late < float("inf"):  # as long as what it stopped has not moved on, a repeat is still the fault's
+            evidence.windows = [(begin, end + late) for begin, end in evidence.windows]
         outcome.violations += checker.check(evidence)
         outcome.operations = len(evidence.operations)
         outcome.executions = len(evidence.executions)
