@@ -10,11 +10,10 @@ import psycopg2
 from confluent_kafka import Producer
 from confluent_kafka.admin import ConfigResource, NewPartitions
 
-from fault.arena import memory
+from fault.arena import memory, wait_until
 from fault.points import lose_messages
 from fault.run import fault
 from fault.wire import delete_records
-from support.waiting import wait_until
 
 
 @fault("broker-kill", "kill -9 the broker and start it again", "broker", quick=True, seeds=2)

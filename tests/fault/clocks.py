@@ -3,8 +3,8 @@
 import time
 from pathlib import Path
 
+from fault.arena import wait_until
 from fault.run import fault
-from support.waiting import wait_until
 
 LIBRARY = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 

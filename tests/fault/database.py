@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psycopg2
 
+from fault.arena import wait_until
 from fault.run import fault
 from support.postgres import Postgres
-from support.waiting import wait_until
 
 
 def restart(run, number, times, pause):

@@ -3,8 +3,8 @@
 import json
 import uuid
 
+from fault.arena import wait_until
 from fault.run import fault
-from support.waiting import wait_until
 
 
 def message(**further):

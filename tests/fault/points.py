@@ -5,10 +5,9 @@ import json
 import time
 import uuid
 
-from fault.arena import LEASE
+from fault.arena import LEASE, wait_until
 from fault.ledgers import body_hash
 from fault.run import fault
-from support.waiting import wait_until
 
 HIT_SECONDS = 45
 

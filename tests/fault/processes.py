@@ -3,9 +3,8 @@
 import resource
 import time
 
-from fault.arena import LEASE
+from fault.arena import LEASE, wait_until
 from fault.run import fault
-from support.waiting import wait_until
 
 
 @fault("kill-worker", "kill -9 a worker, a new one starts at once", "processes", quick=True, seeds=3)

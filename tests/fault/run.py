@@ -13,10 +13,9 @@ from pathlib import Path
 import psycopg2
 
 from fault import checker
-from fault.arena import Arena
+from fault.arena import Arena, wait_until
 from fault.ledgers import Rows, body_hash, read_executions
 from fault.load import Load
-from support.waiting import wait_until
 
 SETTLE_SECONDS = 90  # within which everything has ended once the fault is over; the table tells how long it took in truth
 GRACE = 15           # a rescue may come so long after a fault; a repeat that it causes is the fault's
