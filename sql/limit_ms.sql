@@ -2,12 +2,12 @@
 create or replace function kser.limit_ms(policy json) returns bigint language sql immutable parallel safe
 return case when policy is not null then (extract(epoch from kser.duration((policy -> 'timeout')::jsonb)) * 1000)::bigint end;
 
--- Milliseconds since 1970; null for null.
-create or replace function kser.unix_ms(moment timestamptz) returns bigint language sql immutable parallel safe
+-- Milliseconds since 1970; null for null. Stable, as what it calls: only then the planner puts its body in the place of the call.
+create or replace function kser.unix_ms(moment timestamptz) returns bigint language sql stable parallel safe
 return (extract(epoch from moment) * 1000)::bigint;
 
 -- When an attempt that starts now may begin at the latest, in milliseconds since 1970; null: whenever.
-create or replace function kser.start_by_ms(dispatched_at timestamptz, policy json) returns bigint language sql immutable parallel safe
+create or replace function kser.start_by_ms(dispatched_at timestamptz, policy json) returns bigint language sql stable parallel safe
 return case when policy is not null then (extract(epoch from dispatched_at + kser.duration((policy -> 'start_within')::jsonb)) * 1000)::bigint end;
 
 -- What a worker has to heed: 1 claim it before the start (an earlier attempt lost its worker); 2 run it alone (two did);

@@ -54,7 +54,7 @@ end
 $$;
 
 -- What holds for a task: the default of its entrypoint, the operation's policy, its own; later keys win. null: nothing.
-create or replace function kser.merged_policy(of_entrypoint json, of_operation jsonb, of_task jsonb) returns json language sql immutable parallel safe
+create or replace function kser.merged_policy(of_entrypoint json, of_operation jsonb, of_task jsonb) returns json language sql stable parallel safe
 return nullif(coalesce(of_entrypoint::jsonb, '{}') || coalesce(nullif(of_operation, 'null'), '{}') || coalesce(nullif(of_task, 'null'), '{}'), '{}')::json;
 
 -- Whether a task's policy would have it tried without an end.

@@ -14,7 +14,7 @@ $$;
 
 -- Whether an attempt that nobody has claimed was to start some seconds ago at the latest (policy.start_within): a worker that has
 -- it says so itself.
-create or replace function kser.is_unstarted(t timestamptz, dispatched_at timestamptz, policy json) returns boolean language sql immutable parallel safe
+create or replace function kser.is_unstarted(t timestamptz, dispatched_at timestamptz, policy json) returns boolean language sql stable parallel safe
 return policy is not null and kser.unix_ms(t) > kser.start_by_ms(dispatched_at, policy) + 5000;
 
 -- Fails what was not to start any more and was taken by nobody. How many.

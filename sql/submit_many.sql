@@ -49,21 +49,23 @@ begin
 	from rows from (jsonb_array_elements(submissions), unnest(ids), unnest(new_ids)) as list (o, id, new_id)
 	where id = new_id;
 
-	with made as (
-		insert into tasks (operation_id, position, uuid, entrypoint, queue, policy, metadata, params)
-		select id, ordinality - 1, coalesce((task ->> 'uuid')::uuid, uuid_v7()), task ->> 'entrypoint', coalesce(task ->> 'queue', o ->> 'queue', ''),
-			merged_policy(d.policy, o -> 'policy', task -> 'policy'), nullif(task -> 'metadata', 'null')::json, coalesce(nullif(task -> 'params', 'null'), '{}')::json
-		from rows from (jsonb_array_elements(submissions), unnest(ids), unnest(new_ids)) as list (o, id, new_id),
-			-- Without tasks the name is an entrypoint, run as the only task.
-			lateral jsonb_array_elements(coalesce(nullif(o -> 'tasks', 'null'), jsonb_build_array(jsonb_build_object('entrypoint', o -> 'name', 'params', o -> 'params')))) with ordinality as task_list (task)
-			left join policies d on d.entrypoint = task ->> 'entrypoint'
-		where id = new_id
-		returning operation_id, position, policy
-	)
-	select format('%stasks[%s].policy.max_attempts: 0 (no limit) needs a budget or a deadline of the operation',
-		case when jsonb_array_length(submissions) > 1 then format('operations[%s].', array_position(ids, m.operation_id) - 1) end, m.position) into problem
-	from made m where m.policy is not null and is_endless(m.policy, null) and (select o.deadline_at from operations o where o.id = m.operation_id) is null
-	order by array_position(ids, m.operation_id), m.position limit 1;
+	insert into tasks (operation_id, position, uuid, entrypoint, queue, policy, metadata, params)
+	select id, ordinality - 1, coalesce((task ->> 'uuid')::uuid, uuid_v7()), task ->> 'entrypoint', coalesce(task ->> 'queue', o ->> 'queue', ''),
+		merged_policy(d.policy, o -> 'policy', task -> 'policy'), nullif(task -> 'metadata', 'null')::json, coalesce(nullif(task -> 'params', 'null'), '{}')::json
+	from rows from (jsonb_array_elements(submissions), unnest(ids), unnest(new_ids)) as list (o, id, new_id),
+		-- Without tasks the name is an entrypoint, run as the only task.
+		lateral jsonb_array_elements(coalesce(nullif(o -> 'tasks', 'null'), jsonb_build_array(jsonb_build_object('entrypoint', o -> 'name', 'params', o -> 'params')))) with ordinality as task_list (task)
+		left join policies d on d.entrypoint = task ->> 'entrypoint'
+	where id = new_id;
+
+	-- Tries without an end; looked for where a policy may say so.
+	if exists (select from policies) or jsonb_path_exists(submissions, '$[*].policy.max_attempts ? (@ == 0)') or jsonb_path_exists(submissions, '$[*].tasks[*].policy.max_attempts ? (@ == 0)') then
+		select format('%stasks[%s].policy.max_attempts: 0 (no limit) needs a budget or a deadline of the operation',
+			case when jsonb_array_length(submissions) > 1 then format('operations[%s].', n.ordinality - 1) end, k.position) into problem
+		from unnest(ids) with ordinality as n (id, ordinality) join operations o on o.id = n.id join tasks k on k.operation_id = n.id
+		where n.id = new_ids[n.ordinality] and is_endless(k.policy, o.deadline_at)
+		order by n.ordinality, k.position limit 1;
+	end if;
 	if problem is not null then
 		raise exception using errcode = '22023', message = problem;
 	end if;
