@@ -222,10 +222,7 @@ static void take_waiting(struct lane *lane)
 		take(lane, waiting->record, waiting->origin);
 		free_pointer(&waiting);
 	}
-	if (lane->full_until_ms == 0 && lane->waiting_count < WAITING_MAX / 2)
-		intake_pause_submissions(lane->intake, false);
-	else if (lane->waiting_count >= WAITING_MAX / 2)
-		intake_pause_submissions(lane->intake, true);
+	intake_pause_submissions(lane->intake, lane->full_until_ms > clock_monotonic_ms() || lane->waiting_count >= WAITING_MAX / 2);
 }
 
 static bool has_room(const struct lane *lane)

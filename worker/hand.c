@@ -154,7 +154,7 @@ void hand_move(struct hand *hand, struct kser_task *task, enum standing standing
 
 void hand_pass(struct hand *hand, struct kser_task *task)
 {
-	finish_holds(hand, task);
+	hand->passed += finish_holds(hand, task);
 	hand_move(hand, task, CLAIMED);
 }
 

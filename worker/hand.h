@@ -53,6 +53,7 @@ struct hand {
 	size_t count;    /* of all */
 	size_t bytes;    /* of their records */
 	size_t finished; /* records, so far */
+	size_t passed;   /* of these, by a claim */
 };
 
 /* A record comes into hand with its task. False: it has joined another task and `task` was freed. */

@@ -16,6 +16,9 @@
 #define COMMIT_MS 250
 #define COMMIT_RECORDS 1000
 
+/* What was claimed must not be run elsewhere as well when this worker dies, so its offsets are committed sooner. */
+#define COMMIT_PASSED_MS 20
+
 /* A revocation waits so long for what runs; the group waits for us meanwhile. */
 #define REVOKE_WAIT_MS 3000
 
@@ -68,6 +71,7 @@ struct intake {
 	bool committing;       /* a commit is on its way */
 	int64_t committed_ms;  /* when the last one was sent */
 	size_t finished;       /* records finished before that */
+	size_t passed;         /* records passed by a claim before that */
 	bool commit_failed;    /* to be tried again */
 	int64_t blocked_ms;    /* since when there is no room; 0 = there is */
 	bool all_paused;
@@ -251,6 +255,7 @@ static void commit(struct intake *intake, int64_t now_ms)
 		add_due(list, intake->setup.topic, intake->partitions[i]);
 	intake->committed_ms = now_ms;
 	intake->finished = intake->hand->finished;
+	intake->passed = intake->hand->passed;
 	intake->commit_failed = false;
 	if (list->cnt > 0) {
 		rd_kafka_resp_err_t error = rd_kafka_commit_queue(intake->consumer, list, intake->commits, on_commit, intake);
@@ -267,11 +272,17 @@ static bool has_finished(const struct intake *intake)
 	return intake->hand->finished > intake->finished || intake->commit_failed;
 }
 
+/* Milliseconds that lie between commits as things are now. */
+static int64_t commit_pause_ms(const struct intake *intake)
+{
+	return intake->hand->passed > intake->passed ? COMMIT_PASSED_MS : COMMIT_MS;
+}
+
 static void commit_when_due(struct intake *intake, int64_t now_ms)
 {
 	if (intake->committing || !has_finished(intake))
 		return;
-	if (now_ms - intake->committed_ms >= COMMIT_MS || intake->hand->finished - intake->finished >= COMMIT_RECORDS || intake->blocked_ms)
+	if (now_ms - intake->committed_ms >= commit_pause_ms(intake) || intake->hand->finished - intake->finished >= COMMIT_RECORDS || intake->blocked_ms)
 		commit(intake, now_ms);
 }
 
@@ -641,7 +652,7 @@ int64_t intake_next_ms(const struct intake *intake)
 	/* Acknowledgements wake nobody unless there is no room: they are looked for as often as offsets are committed. */
 	int64_t next = clock_monotonic_ms() + COMMIT_MS;
 	if (has_finished(intake) && !intake->committing)
-		next = sooner(next, intake->committed_ms + COMMIT_MS);
+		next = sooner(next, intake->committed_ms + commit_pause_ms(intake));
 	if (intake->blocked_ms && !intake->all_paused)
 		next = sooner(next, intake->blocked_ms + PATIENCE_MS);
 	return next;
@@ -649,7 +660,8 @@ int64_t intake_next_ms(const struct intake *intake)
 
 bool intake_is_waiting(const struct intake *intake)
 {
-	return intake->blocked_ms != 0 || intake->gate->count > 0 || intake->stopped || intake->revoking;
+	const size_t *counts = intake->hand->counts;
+	return intake->blocked_ms != 0 || intake->gate->count > 0 || counts[CLAIM_SENT] > 0 || counts[RELEASE_SENT] > 0 || intake->stopped || intake->revoking;
 }
 
 bool intake_is_full(const struct intake *intake)
