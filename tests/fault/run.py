@@ -295,7 +295,7 @@ class Suite:
             arena_log(arena, traceback.format_exc())
         for text in set(arena.unexpected_ends()) - ends_before:
             run.violate("programs", text)
-        outcome.violations += run.broken
+        outcome.violations = run.broken + outcome.violations
         outcome.hits, outcome.notes = run.hits, run.notes
         if outcome.failed:
             arena_log(arena, "\n".join(f"{v.promise}: {v.text} {v.ids}" for v in outcome.violations) + "\n" + story(arena))
