@@ -5,6 +5,8 @@ import json
 import psycopg2
 import pytest
 
+from support.waiting import wait_until
+
 NOBODY = "01890000-0000-7000-8000-000000000000"
 
 
@@ -165,7 +167,6 @@ def test_settings_of_the_server(healthy, found, postgres, database):
             postgres.execute(f"alter system {'set' if value else 'reset'} {name}{' = off' if value else ''}")
         postgres.execute("select pg_reload_conf()")
 
-    from support.waiting import wait_until
     set_all(True)
     try:
         wait_until(lambda: {"setting_fsync", "setting_full_page_writes", "setting_autovacuum"} <= set(found()), 10, "the settings to hold")
@@ -196,7 +197,6 @@ def test_replication_slots(healthy, found, engine):
 
 
 def test_dead_rows(healthy, found, engine, database):
-    from support.waiting import wait_until
     healthy.rows("alter table kser.ready set (autovacuum_enabled = off)")
     healthy.rows("insert into kser.ready select '', 0, now() + interval '1 d', gen_random_uuid(), 0, 0, false from generate_series(1, 25000)")
     healthy.rows("delete from kser.ready")
