@@ -39,6 +39,7 @@
 
 /* The brokers get so long to tell where the logs of new partitions end. */
 #define ENDS_TIMEOUT_MS 2000
+#define ENDS_PAUSE_MS 50
 
 /* Whose commits these are: the proof of loss trusts only offsets with this mark. */
 #define COMMIT_MARK "kser1"
@@ -370,22 +371,39 @@ static bool anything_held(const struct intake *intake, const rd_kafka_topic_part
 	return false;
 }
 
-/* Where the logs of the partitions end. What is not told stays unknown, and all that comes is as if it had been there. */
-static void ask_for_ends(struct intake *intake, const rd_kafka_topic_partition_list_t *list)
+/* Notes where the logs of the partitions end; an error when one is not told. */
+static rd_kafka_resp_err_t ask_for_ends_once(struct intake *intake, const rd_kafka_topic_partition_list_t *list, int timeout_ms)
 {
 	rd_kafka_topic_partition_list_t *ends = rd_kafka_topic_partition_list_copy(list);
 	for (int i = 0; i < ends->cnt; i++)
 		ends->elems[i].offset = RD_KAFKA_OFFSET_END;
-	rd_kafka_resp_err_t error = rd_kafka_offsets_for_times(intake->consumer, ends, ENDS_TIMEOUT_MS);
-	if (error)
-		log_warning("could not ask where partitions end", "topic", intake->setup.topic, "error", rd_kafka_err2str(error));
+	rd_kafka_resp_err_t error = rd_kafka_offsets_for_times(intake->consumer, ends, timeout_ms);
 	for (int i = 0; !error && i < ends->cnt; i++) {
 		const rd_kafka_topic_partition_t *end = &ends->elems[i];
 		struct partition *partition = find_partition(intake, end->partition);
-		if (partition && !end->err && end->offset >= 0)
+		error = end->err;
+		if (partition && !error && end->offset >= 0)
 			partition->known_end = end->offset;
 	}
 	rd_kafka_topic_partition_list_destroy(ends);
+	return error;
+}
+
+/*
+ * Where the logs end that are ours now. Those of a topic just made may have no leader yet. What is not told in time stays
+ * unknown, and all that comes is as if it had been there.
+ */
+static void ask_for_ends(struct intake *intake, const rd_kafka_topic_partition_list_t *list)
+{
+	int64_t until_ms = clock_monotonic_ms() + ENDS_TIMEOUT_MS;
+	rd_kafka_resp_err_t error;
+	while ((error = ask_for_ends_once(intake, list, (int)sooner(until_ms - clock_monotonic_ms(), ENDS_TIMEOUT_MS)))) {
+		if (until_ms - clock_monotonic_ms() <= ENDS_PAUSE_MS)
+			break;
+		intake->setup.serve(intake->setup.context, ENDS_PAUSE_MS);
+	}
+	if (error)
+		log_warning("could not ask where partitions end", "topic", intake->setup.topic, "error", rd_kafka_err2str(error));
 }
 
 static void assign(struct intake *intake, const rd_kafka_topic_partition_list_t *list)
@@ -400,7 +418,7 @@ static void assign(struct intake *intake, const rd_kafka_topic_partition_list_t 
 	rd_kafka_resp_err_t error = rd_kafka_assign(intake->consumer, list);
 	if (error)
 		log_error("could not take up partitions", "error", rd_kafka_err2str(error));
-	if (list->cnt > 0)
+	if (list->cnt > 0 && !error)
 		ask_for_ends(intake, list);
 	/* One that we had paused and got again may still be. */
 	rd_kafka_resume_partitions(intake->consumer, (rd_kafka_topic_partition_list_t *)(uintptr_t)list);

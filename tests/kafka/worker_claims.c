@@ -68,24 +68,26 @@ Test(worker_claims, takes_over_a_backlog_with_claims)
 	cluster_close(&cluster);
 }
 
-/*
- * A careful one is not started before its claim is acknowledged: while the broker takes no records it is not run, nor is what comes behind it in
- * its partition; another partition goes on.
- */
+/* A careful one is not started before its claim is acknowledged, which takes a while here, nor is what comes behind it in its partition. */
 Test(worker_claims, careful_ones_wait_for_the_broker)
 {
 	struct cluster cluster;
-	cluster_open(&cluster, 2);
+	cluster_open(&cluster, 1);
 	char config[] = "/tmp/kser-test-claims-XXXXXX", flag[80], note[80];
 	int fd = mkstemp(config);
 	snprintf(flag, sizeof flag, "--config=%s", config);
 	snprintf(note, sizeof note, "%s.note", config);
 	dprintf(fd, "[entrypoint note]\ncommand = sh -c 'echo $KSER_TASK >> \"$1\"' x %s\n", note);
 	close(fd);
-	struct child worker = start_assigned(&cluster, (const char *const[]){flag, NULL});
+	struct child worker = start_assigned(&cluster, (const char *const[]){"--slots=1", flag, NULL});
 	rd_kafka_mock_push_request_errors(cluster.mock, 0 /* Produce */, 8, 7, 7, 7, 7, 7, 7, 7, 7);
 	cluster_send_task(&cluster, 0, 1, 1, "note", "{}", NULL, ", \"flags\": 1");
 	cluster_send_task(&cluster, 0, 2, 1, "note", "{}", NULL, "");
+	for (bool claimed = false; !claimed;) {
+		bool noted = access(note, R_OK) == 0;
+		claimed = cluster_named(&cluster, "claim", 1, NULL) > 0;
+		cr_assert(claimed || !noted, "started before it was claimed");
+	}
 	cluster_wait_result(&cluster, 2);
 	cluster_wait_result(&cluster, 1);
 	cr_expect_geq(cluster_named(&cluster, "claim", 1, NULL), 1);
