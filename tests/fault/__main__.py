@@ -74,7 +74,8 @@ def work(number, wanted, done, binaries, logs):
 def run_all(pairs, sides, binaries, logs):
     """The outcomes, in the order of `pairs`."""
     wanted, done = multiprocessing.Queue(), multiprocessing.Queue()
-    for pair in [*pairs, *[None] * sides]:
+    # Those that take long come first, so that no side is left alone with one in the end.
+    for pair in [*sorted(pairs, key=lambda pair: -FAULTS[pair[0]].settle), *[None] * sides]:
         wanted.put(pair)
     processes = [multiprocessing.Process(target=work, args=(number, wanted, done, binaries, logs)) for number in range(sides)]
     for process in processes:
