@@ -18,12 +18,11 @@ from fault.wire import delete_records
 
 @fault("broker-kill", "kill -9 the broker and start it again", "broker", quick=True, seeds=2)
 def broker_kill(run):
-    for _ in range(2):
-        with run.during():
-            run.arena.kafka.kill()
-            run.hit()
-            run.arena.kafka.start()
-        run.flow(20)
+    with run.during():
+        run.arena.kafka.kill()
+        run.hit()
+        run.arena.kafka.start()
+    run.flow(20)
 
 
 @fault("broker-restart", "stop the broker in order and start it again", "broker", seeds=2)
