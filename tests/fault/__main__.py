@@ -1,10 +1,13 @@
 """Runs faults and prints the table: scripts/faults."""
 
 import argparse
+import multiprocessing
 import os
+import signal
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 from fault import report
@@ -22,6 +25,7 @@ def parse_arguments():
     parser.add_argument("--seeds", type=int, metavar="N", help="how often each fault is tried, with other random choices (as the table says)")
     parser.add_argument("--first-seed", type=int, default=0, metavar="S", help="the first of them (%(default)s)")
     parser.add_argument("--list", action="store_true", help="name the faults and end")
+    parser.add_argument("--sides", type=int, default=2, metavar="N", help="so many faults side by side, each on servers of its own; most of the time they wait (%(default)s)")
     parser.add_argument("--markdown", metavar="FILE", help="write the table there as well (default: build/log/faults.md)")
     parser.add_argument("--logs", metavar="DIR", help="where programs log (default: a new directory)")
     return parser.parse_args()
@@ -37,19 +41,64 @@ def chosen(options):
     return [fault for fault in FAULTS.values() if fault.quick or not options.quick]
 
 
-def run_all(suite, faults, options):
-    outcomes = []
+def plan(faults, options):
+    """The (fault name, seed) pairs to run."""
+    pairs = []
+    for fault in faults:
+        seeds = options.seeds or (1 if options.quick or options.only else fault.seeds)
+        pairs += [(fault.name, seed) for seed in range(options.first_seed, options.first_seed + seeds)]
+    return pairs
+
+
+def work(number, wanted, done, binaries, logs):
+    """One of the processes that run faults side by side, on servers of its own: takes names from `wanted`, gives outcomes to `done`."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    servers = Servers()
+    suite = Suite(servers, binaries, logs / f"side-{number}")
     try:
-        for fault in faults:
-            seeds = options.seeds or (1 if options.quick or options.only else fault.seeds)
-            for seed in range(options.first_seed, options.first_seed + seeds):
-                outcomes.append(suite.run(fault, seed))
-                tell(outcomes[-1])
-    except KeyboardInterrupt:
-        print("interrupted", flush=True)
-    finally:
+        while (pair := wanted.get()) is not None:
+            name, seed = pair
+            outcome = suite.run(FAULTS[name], seed)
+            outcome.fault = name  # its functions cannot be sent
+            done.put(outcome)
         suite.drop_arena()
-    return outcomes
+    except BaseException:
+        suite.drop_arena()
+        done.put(traceback.format_exc())
+        raise
+    finally:
+        servers.remove()
+    done.put(None)
+
+
+def run_all(pairs, sides, binaries, logs):
+    """The outcomes, in the order of `pairs`."""
+    wanted, done = multiprocessing.Queue(), multiprocessing.Queue()
+    # Those that take long come first, so that no side is left alone with one in the end.
+    for pair in [*sorted(pairs, key=lambda pair: -FAULTS[pair[0]].settle), *[None] * sides]:
+        wanted.put(pair)
+    processes = [multiprocessing.Process(target=work, args=(number, wanted, done, binaries, logs)) for number in range(sides)]
+    for process in processes:
+        process.start()
+    outcomes, left, broken = [], sides, []
+    try:
+        while left:
+            outcome = done.get()
+            if isinstance(outcome, str):
+                broken.append(outcome)
+                print(outcome, flush=True)
+            if outcome is None or isinstance(outcome, str):
+                left -= 1
+                continue
+            outcome.fault = FAULTS[outcome.fault]
+            outcomes.append(outcome)
+            tell(outcome)
+    except KeyboardInterrupt:  # the processes got it as well, and clean up
+        print("interrupted", flush=True)
+    for process in processes:
+        process.join()
+    order = {pair: number for number, pair in enumerate(pairs)}
+    return sorted(outcomes, key=lambda outcome: order[outcome.fault.name, outcome.seed]), broken
 
 
 def tell(outcome):
@@ -74,15 +123,12 @@ def main():
     binaries = Path(os.environ.get("KSER_BIN") or ROOT / "build" / "dev" / "bin").resolve()
     logs = Path(options.logs or tempfile.mkdtemp(prefix="kser-faults-"))
     began = time.monotonic()
-    servers = Servers()
-    try:
-        outcomes = run_all(Suite(servers, binaries, logs), chosen(options), options)
-    finally:
-        servers.remove()
+    pairs = plan(chosen(options), options)
+    outcomes, broken = run_all(pairs, min(options.sides, len(pairs)), binaries, logs)
     page = Path(options.markdown or ROOT / "build" / "log" / "faults.md")
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(report.as_markdown(outcomes))
-    return conclude(outcomes, page, logs, time.monotonic() - began)
+    return conclude(outcomes, page, logs, time.monotonic() - began) or len(broken) > 0 or len(outcomes) < len(pairs)
 
 
 def conclude(outcomes, page, logs, seconds):

@@ -1,6 +1,7 @@
 """Where faults happen: servers, one database with its audit, a topic prefix, a fleet of real programs, and the ledgers."""
 
 import secrets
+from collections import Counter
 from pathlib import Path
 
 import psycopg2
@@ -11,11 +12,16 @@ from support.cell import Cell, Ledger
 from support.kafka import Kafka
 from support.postgres import Postgres
 from support.processes import Processes
-from support.waiting import wait_until
+from support import waiting
 
 HERE = Path(__file__).resolve().parent
 LEASE = 8           # seconds after which a silent orchestrator's row and a silent worker's claims are gone
-FLEET_SECONDS = 60  # a dead member of a consumer group is noticed after its session, a group settles a moment later
+FLEET_SECONDS = 120 # a dead member of a consumer group is noticed after its session, a group settles a moment later
+
+
+def wait_until(condition, seconds, what, pause=0.25):
+    """As support.waiting's, at a pace that leaves the machine to those who are watched."""
+    return waiting.wait_until(condition, seconds, what, pause)
 
 
 class Servers:
@@ -59,6 +65,7 @@ class Arena(Cell):
         self.url = str(self.database)
         self.excused = set()  # pids of processes that may end as they did
         self.proxies = []
+        self.session = None
 
     # The programs.
 
@@ -129,9 +136,29 @@ class Arena(Cell):
     def ask(self, statement, *parameters):
         """One value; None also when the server does not answer just now."""
         try:
-            return self.database.value(statement, *parameters)
+            rows = self.query(statement, *parameters)
         except psycopg2.Error:
             return None
+        return rows[0][0] if rows else None
+
+    def query(self, statement, *parameters):
+        """The rows of one statement, on a session that is kept: what is asked again and again costs the server little."""
+        self.session = self.session or self.database.connect()
+        try:
+            with self.session.cursor() as cursor:
+                cursor.execute(statement, parameters or None)
+                return cursor.fetchall()
+        except psycopg2.Error:
+            self.session.close()
+            self.session = None
+            raise
+
+    def statuses(self, ids):
+        try:
+            rows = self.query("select status::text, count(*) from kser.operations where id = any (%s::uuid[]) group by status", list(ids))
+        except psycopg2.Error:
+            return Counter()
+        return Counter(dict(rows))
 
     def proxy(self, seed=0):
         """A proxy before the database's server; url_through(proxy) is for programs."""
@@ -201,6 +228,8 @@ class Arena(Cell):
         wrong = self.processes.end_all()
         for proxy in self.proxies:
             proxy.close()
+        if self.session:
+            self.session.close()
         return wrong
 
 

@@ -25,7 +25,7 @@ class Evidence:
     """All that is known of one run. `windows` are the (begin, end) times of faults that may cause a repeat; `steered`: operations that an
     operator touched."""
 
-    def __init__(self, client, executions, rows, records, windows=(), phantom_ids=(), expected=None, one_clock=True):
+    def __init__(self, client, executions, rows, records, windows=(), phantom_ids=(), expected=None, one_clock=True, tolerated=()):
         self.client = client
         self.executions = executions
         self.operations = rows.operations
@@ -36,6 +36,7 @@ class Evidence:
         self.records = records
         self.windows = list(windows)
         self.phantom_ids = list(phantom_ids)  # operations in the database without an intent
+        self.tolerated = tolerated  # errors with which an operation may end as well
         self.one_clock = one_clock  # database and workers go by the same clock
         self.expected = expected or {}  # operation: status that it must have; SUCCESS unless named
 
@@ -92,7 +93,7 @@ def stuck(evidence):
         wanted = evidence.expected.get(id, "SUCCESS")
         if operation.status not in ENDED:
             yield Violation("no stuck", f"still {operation.status}: {story(evidence, id)}", [id])
-        elif wanted is not None and operation.status != wanted:
+        elif wanted is not None and operation.status != wanted and operation.error not in evidence.tolerated:
             yield Violation("no stuck", f"ended {operation.status} ({operation.error}), not {wanted}: {story(evidence, id)}", [id])
 
 

@@ -1,20 +1,24 @@
 """Clocks of hosts that are wrong by ten minutes, or step: leases use the database's clock, waits a clock that does not step."""
 
 import time
-from pathlib import Path
+from datetime import datetime, timezone
 
+from fault.arena import wait_until
 from fault.run import fault
-from support.waiting import wait_until
 
-LIBRARY = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
-
-
-def has_library():
-    return None if LIBRARY.exists() else "needs the Debian package libfaketime"
+TEN_MINUTES = 600
 
 
-def clock(offset):
-    return {"LD_PRELOAD": str(LIBRARY), "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"}
+def clock(run, of, seconds):
+    """The environment of a program whose clock is wrong (tests/support/wrong_clock.c): what its own code sees, not what the libraries wait by."""
+    library = run.arena.processes.binaries.parent / "lib" / "wrong-clock.so"
+    return {"LD_PRELOAD": str(library), "WRONG_CLOCK_SECONDS": str(seconds), "WRONG_CLOCK_OF": of}
+
+
+def clock_of_log(process):
+    """By how many seconds the program's clock is wrong, by the time of its last log line."""
+    stamp = process.text().splitlines()[-1].split()[0].removeprefix("time=")
+    return (datetime.fromisoformat(stamp.replace("Z", "+00:00")) - datetime.now(timezone.utc)).total_seconds()
 
 
 def wrong_clocks(run, role, offsets):
@@ -23,9 +27,10 @@ def wrong_clocks(run, role, offsets):
     for process in list(group):
         arena.leave(process)
     for offset in offsets:
-        start(environment=clock(offset))
-        run.hit()
+        start(environment=clock(run, "kser", offset))
     arena.settle_fleet()
+    for process, offset in zip(group, offsets):
+        run.hit(abs(clock_of_log(process) - offset) < 120)
     begin = time.time()
     ids = [run.submit(arena.work(3000), arena.work(), arena.command()) for _ in range(4)]
     wait_until(lambda: arena.statuses(ids)["SUCCESS"] == len(ids), 60, "long tasks under wrong clocks")
@@ -36,28 +41,29 @@ def wrong_clocks(run, role, offsets):
     arena.fleet()
 
 
-@fault("worker-clocks", "one worker's clock is ten minutes ahead, the other's ten behind; no repeat is excused", "time", seeds=1, needs=has_library)
+@fault("worker-clocks", "one worker's clock is ten minutes ahead, the other's ten behind; no repeat is excused", "time", seeds=1, wanted=2)
 def worker_clocks(run):
-    wrong_clocks(run, "worker", ("+10m", "-10m"))
+    wrong_clocks(run, "worker", (TEN_MINUTES, -TEN_MINUTES))
 
 
-@fault("orchestrator-clocks", "one orchestrator's clock is ten minutes ahead, the other's ten behind; no repeat is excused", "time", seeds=1, needs=has_library)
+@fault("orchestrator-clocks", "one orchestrator's clock is ten minutes ahead, the other's ten behind; no repeat is excused", "time", seeds=1, wanted=2)
 def orchestrator_clocks(run):
-    wrong_clocks(run, "orchestrator", ("+10m", "-10m"))
+    wrong_clocks(run, "orchestrator", (TEN_MINUTES, -TEN_MINUTES))
 
 
-@fault("database-clock", "the database's clock steps ten minutes ahead and back (libfaketime, over a restart each time)", "time", seeds=1, needs=has_library, fresh=True)
+@fault("database-clock", "the database's clock steps ten minutes ahead and back (over a restart each time)", "time", seeds=1, wanted=3, fresh=True)
 def database_clock(run):
     server = run.arena.postgres
     run.one_clock = False
     try:
-        for offset in ("+10m", "-10m", None):
+        for offset in (TEN_MINUTES, -TEN_MINUTES, 0):
             begin = time.time()
             server.stop()
-            server.environment = clock(offset) if offset else {}
+            server.environment = clock(run, "postgres", offset)
             server.start()
             run.clear(begin)
-            run.hit()
+            wrong = run.arena.database.value("select extract(epoch from clock_timestamp())::float8") - time.time()
+            run.hit(abs(wrong - offset) < 120)
             run.sleep(10)
             run.flow(20)
     finally:

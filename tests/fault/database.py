@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psycopg2
 
+from fault.arena import wait_until
 from fault.run import fault
 from support.postgres import Postgres
-from support.waiting import wait_until
 
 
 def restart(run, number, times, pause):
@@ -126,12 +126,12 @@ def one_frozen(run):
 @fault("slow", "each round trip to PostgreSQL takes 50 ms to 2 s", "database", seeds=2, load=4)
 def slow(run):
     with through_proxy(run) as proxy:
-        for delays, seconds in (((0.05, 0.1), 8), ((0.2, 0.6), 12), ((0.5, 2.0), 20)):
-            with run.during():
-                proxy.delays, proxy.mode = delays, "slow"
+        with run.during():
+            proxy.mode = "slow"
+            for proxy.delays, seconds in (((0.05, 0.1), 8), ((0.2, 0.6), 12), ((0.5, 2.0), 20)):
                 run.hit()
                 run.sleep(seconds)
-                proxy.mode = "pass"
+            proxy.mode = "pass"
 
 
 def session(run, **options):
@@ -170,7 +170,6 @@ def locks(run):
 
 @fault("deadlocks", "other sessions lock tasks and operations in the wrong order, so that deadlocks happen", "database", seeds=2)
 def deadlocks(run):
-    before = run.arena.ask("select deadlocks from pg_stat_database where datname = current_database()")
     end = time.monotonic() + 20
 
     def cross():
@@ -181,15 +180,12 @@ def deadlocks(run):
             other.rollback()
         other.close()
 
-    with run.during():
+    with run.during(), counted_in_log(run, b"deadlock detected"):
         threads = [threading.Thread(target=cross) for _ in range(3)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    time.sleep(1.5)
-    run.note(f"{run.arena.ask('select deadlocks from pg_stat_database where datname = current_database()') - before} deadlocks by the server's count")
-    run.hit()
 
 
 @contextmanager
@@ -203,6 +199,17 @@ def setting_of_database(run, setting, value):
     finally:
         run.arena.postgres.execute(f"alter database {name} reset {setting}")
         end_sessions(run)
+
+
+@contextmanager
+def counted_in_log(run, words):
+    """Hits are the lines of the server's log that say so."""
+    log = run.arena.postgres.log
+    size = log.stat().st_size
+    yield
+    with open(log, "rb") as file:
+        file.seek(size)
+        run.hit(file.read().count(words))
 
 
 def end_sessions(run):
@@ -230,9 +237,8 @@ def cancel_queries(run):
 
 @fault("statement-timeout", "a statement time-out of 3 ms for all sessions, for 10 s", "database", seeds=1)
 def statement_timeout(run):
-    with run.during():
+    with run.during(), counted_in_log(run, b"due to statement timeout"):
         with setting_of_database(run, "statement_timeout", "'3ms'"):
-            run.hit()
             run.sleep(10)
 
 
@@ -247,8 +253,7 @@ def serializable(run):
 @fault("read-only", "the database is read-only for 10 s, as a standby is", "database", quick=True, seeds=1)
 def read_only(run):
     with run.during():
-        with setting_of_database(run, "default_transaction_read_only", "on"):
-            run.hit()
+        with counted_in_log(run, b"in a read-only transaction"), setting_of_database(run, "default_transaction_read_only", "on"):
             run.sleep(10)
 
 
@@ -337,7 +342,9 @@ def disk_full(run):
             pass
     wait_until(lambda: not server.running() or refuses_writes(run), 60, "the server to notice")
     run.hit()
-    run.sleep(8)
+    for _ in range(20):  # what is written ahead needs a new segment soon
+        run.arena.ask("select pg_switch_wal() from (select pg_logical_emit_message(false, 'fault', repeat('x', 1000))) as written")
+        run.sleep(0.4)
     run.note("PostgreSQL stopped" if not server.running() else "PostgreSQL refused to write")
     ballast.unlink()
     if not server.running():

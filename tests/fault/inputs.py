@@ -3,8 +3,8 @@
 import json
 import uuid
 
+from fault.arena import wait_until
 from fault.run import fault
-from support.waiting import wait_until
 
 
 def message(**further):
@@ -116,9 +116,16 @@ def pieces():
         yield whole[:end]
 
 
+def flipped():
+    """A good message with the highest bit of one byte flipped: no UTF-8 any more."""
+    whole = text(message())
+    for place in range(len(whole)):
+        yield whole[:place] + bytes([whole[place] ^ 0x80]) + whole[place + 1:]
+
+
 def hostile():
     """Bytes that no topic may take for a message. Stamps are left out: only results and tasks have them."""
-    for source in (encodings, syntax, doubled, sizes, types, pieces):
+    for source in (encodings, syntax, doubled, sizes, types, pieces, flipped):
         yield from source()
 
 

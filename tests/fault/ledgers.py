@@ -99,6 +99,8 @@ def read_record(topic, record):
         message = json.loads(record.value())
         stamp = message["metadata"]["kser"]
         kind = stamp.get("kind", "dispatch" if "worker" not in stamp else "result")
+        if not (isinstance(stamp["op"], str) and isinstance(message["uuid"], str) and all(type(stamp[key]) is int for key in ("pos", "attempt", "gen"))):
+            return None
         nonce = ((message.get("result") or {}).get("retval") or {}).get("nonce")
         return Record(topic, record.partition(), record.offset(), kind, stamp["op"], stamp["pos"], message["uuid"], stamp["attempt"], stamp["gen"], stamp.get("epoch"), nonce)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

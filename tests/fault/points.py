@@ -5,10 +5,9 @@ import json
 import time
 import uuid
 
-from fault.arena import LEASE
+from fault.arena import LEASE, wait_until
 from fault.ledgers import body_hash
 from fault.run import fault
-from support.waiting import wait_until
 
 HIT_SECONDS = 45
 
@@ -233,7 +232,7 @@ def migrate_dies(run):
         run.hit(len(run.arena.faults()) - mark)
         again = run.arena.processes.run("kser", "--database", database, "db", "migrate")
         run.demand(again.returncode == 0, "durable", f"the second migrate: {again.stdout}{again.stderr}")
-        same = "select string_agg(relname || relkind, ' ' order by relname) from pg_class where relnamespace = 'kser'::regnamespace"
+        same = "select string_agg(relname || relkind::text, ' ' order by relname) from pg_class where relnamespace = 'kser'::regnamespace"
         wanted = run.arena.database.value(same)
         run.demand(database.value(same) == wanted, "durable", "the schema after the second migrate is another one")
     finally:

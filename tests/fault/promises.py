@@ -5,8 +5,8 @@ from collections import Counter
 from pathlib import Path
 
 from fault.ledgers import read_executions
+from fault.arena import wait_until
 from fault.run import fault
-from support.waiting import wait_until
 
 
 def executions_of(run, ids):

@@ -13,10 +13,9 @@ from pathlib import Path
 import psycopg2
 
 from fault import checker
-from fault.arena import Arena
+from fault.arena import Arena, wait_until
 from fault.ledgers import Rows, body_hash, read_executions
 from fault.load import Load
-from support.waiting import wait_until
 
 SETTLE_SECONDS = 90  # within which everything has ended once the fault is over; the table tells how long it took in truth
 GRACE = 15           # a rescue may come so long after a fault; a repeat that it causes is the fault's
@@ -92,6 +91,7 @@ class Run:
         self.expected = {}
         self.broken = []
         self.one_clock = True
+        self.tolerated = set()
         self.client_mark = len(arena.client.lines)
         self.load = None
 
@@ -217,7 +217,7 @@ class Run:
         records = [r for r in arena.records if r.operation in ids]
         intents = {line["key"] for line in arena.client.lines if line["what"] == "intent"}
         phantoms = [id for id, key in arena.database.query("select id::text, key from kser.operations") if key not in intents]
-        return checker.Evidence(self.lines(), executions, rows, records, self.windows, phantoms, self.expected, self.one_clock)
+        return checker.Evidence(self.lines(), executions, rows, records, self.windows, phantoms, self.expected, self.one_clock, self.tolerated)
 
 
 class Suite:
@@ -287,10 +287,7 @@ class Suite:
         except Exception as reason:  # a fault's function that fails is a finding, not the end of the suite
             run.violate("run", f"{type(reason).__name__}: {str(reason)[:1500]}")
             arena_log(arena, traceback.format_exc() + story(arena))
-            try:
-                run.stop_load()
-            except Exception:
-                pass
+            self.calm(run)
         try:
             self.judge(run, outcome)
         except Exception as reason:
@@ -298,7 +295,7 @@ class Suite:
             arena_log(arena, traceback.format_exc())
         for text in set(arena.unexpected_ends()) - ends_before:
             run.violate("programs", text)
-        outcome.violations += run.broken
+        outcome.violations = run.broken + outcome.violations
         outcome.hits, outcome.notes = run.hits, run.notes
         if outcome.failed:
             arena_log(arena, "\n".join(f"{v.promise}: {v.text} {v.ids}" for v in outcome.violations) + "\n" + story(arena))
@@ -314,8 +311,20 @@ class Suite:
         if run.load:
             run.flow(10)
 
+    def calm(self, run):
+        """After a fault's function that failed: as quiet as can be, so that the oracle sees an end and not a moment."""
+        try:
+            self.servers.start()
+            run.stop_load()
+            run.settle()
+        except Exception:
+            arena_log(run.arena, traceback.format_exc())
+
     def judge(self, run, outcome):
         evidence = run.evidence()
+        late = checker.slowest_recovery(evidence.changes, run.clears)[0]
+        if late < float("inf"):  # as long as what it stopped has not moved on, a repeat is still the fault's
+            evidence.windows = [(begin, end + late) for begin, end in evidence.windows]
         outcome.violations += checker.check(evidence)
         outcome.operations = len(evidence.operations)
         outcome.executions = len(evidence.executions)

@@ -100,7 +100,7 @@ class Kafka:
         try:
             left, records = {}, []
             for number in range(self.partitions(topic)):
-                first, end = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)
+                first, end = wait_until(lambda: self.watermarks(consumer, topic, number), 30, f"the offsets of {topic}")
                 reached[topic, number] = max(first, reached.get((topic, number), 0))
                 if end > reached[topic, number]:
                     left[number] = end
@@ -120,6 +120,13 @@ class Kafka:
             return records
         finally:
             consumer.close()
+
+    def watermarks(self, consumer, topic, partition):
+        """(first offset, end); None while the partition, just made or just back, has no leader."""
+        try:
+            return consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
+        except KafkaException:
+            return None
 
     def members(self, group):
         """How many members a consumer group has; 0 while it is not settled."""
