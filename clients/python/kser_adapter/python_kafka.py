@@ -57,6 +57,7 @@ class Broker(ConsumerRebalanceListener):
         self.shared = {key: value for key, value in self.config.items() if key in KafkaProducer.DEFAULT_CONFIG and key not in NOT_SHARED}
         self.producer = KafkaProducer(**dict(PRODUCER_DEFAULTS, **dict(self.shared, **OF_PRODUCERS)))
         self.mine = frozenset()
+        self.rebalancing = False
 
     def partition(self, number):
         return TopicPartition(self.topics.tasks, number)
@@ -74,12 +75,16 @@ class Broker(ConsumerRebalanceListener):
         self.assigned(list(self.mine))
 
     def on_partitions_revoked(self, revoked):
-        self.revoked([entry.partition for entry in revoked])
-        self.mine = frozenset()
+        self.let_go(revoked, False)
 
     def on_partitions_lost(self, lost):
-        self.revoked([entry.partition for entry in lost], True)
+        self.let_go(lost, True)
+
+    def let_go(self, gone, lost):
         self.mine = frozenset()
+        self.rebalancing = True
+        self.revoked([entry.partition for entry in gone], lost)
+        self.rebalancing = False
 
     def poll(self, seconds):
         for records in self.consumer.poll(timeout_ms=int(seconds * 1000), max_records=1).values():
@@ -97,8 +102,9 @@ class Broker(ConsumerRebalanceListener):
         self.consumer.resume(*[self.partition(number) for number in self.mine])
 
     def commit(self, partition, offset):
+        commit = self.consumer.commit_async if self.rebalancing else self.consumer.commit  # a listener may not wait, since release 3
         try:
-            self.consumer.commit({self.partition(partition): offset_and_mark(offset)})
+            commit({self.partition(partition): offset_and_mark(offset)})
         except KafkaError as reason:
             logger.warning("Consumer.Commit: %s", reason)
 
