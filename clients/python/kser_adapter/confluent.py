@@ -99,7 +99,10 @@ class Broker:
         self.consumer.resume(self.all())
 
     def give_back(self, record):
-        self.consumer.seek(TopicPartition(record.topic, record.partition, record.offset))
+        try:
+            self.consumer.seek(TopicPartition(record.topic, record.partition, record.offset))
+        except KafkaException:
+            pass  # it is not ours any more: others read it from the committed offset
 
     def commit(self, partition, offset):
         try:

@@ -72,6 +72,7 @@ class Broker(ConsumerRebalanceListener):
 
     def on_partitions_assigned(self, assigned):
         self.mine = frozenset(entry.partition for entry in assigned)
+        self.resume()  # release 3 keeps a pause over reassignments
         self.assigned(list(self.mine))
 
     def on_partitions_revoked(self, revoked):
@@ -93,7 +94,10 @@ class Broker(ConsumerRebalanceListener):
         return None
 
     def give_back(self, record):
-        self.consumer.seek(self.partition(record.partition), record.offset)
+        try:
+            self.consumer.seek(self.partition(record.partition), record.offset)
+        except (KafkaError, AssertionError):
+            pass  # it is not ours any more: others read it from the committed offset
 
     def pause(self):
         self.consumer.pause(*[self.partition(number) for number in self.mine])

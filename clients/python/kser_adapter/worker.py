@@ -265,9 +265,11 @@ class Worker:
     def work_off(self, record):
         job = Job(record, self.is_careful(record))
         with self.lock:
-            if record.partition not in self.broker.partitions():
-                return  # it went to another worker in between
-            self.job = job
+            gone = record.partition not in self.broker.partitions()
+            self.job = None if gone else job
+        if gone:  # in between; should it come back to us, then with this record
+            self.broker.give_back(record)
+            return
         self.jobs.put(job)
         if not job.finished.wait(0.1):
             with self.lock:
