@@ -67,11 +67,12 @@ class Broker:
         def on_assign(_, partitions):
             self.mine = {entry.partition for entry in partitions}
             self.consumer.assign(partitions)
+            self.consumer.resume(partitions)  # librdkafka keeps a pause over reassignments
             assigned(list(self.mine))
 
         def on_revoke(_, partitions, lost=False):
-            revoked([entry.partition for entry in partitions], lost)
             self.mine = set()
+            revoked([entry.partition for entry in partitions], lost)
             self.consumer.unassign()
 
         self.consumer.subscribe([self.topics.tasks], on_assign=on_assign, on_revoke=on_revoke, on_lost=lambda c, p: on_revoke(c, p, True))
@@ -98,7 +99,10 @@ class Broker:
         self.consumer.resume(self.all())
 
     def give_back(self, record):
-        self.consumer.seek(TopicPartition(record.topic, record.partition, record.offset))
+        try:
+            self.consumer.seek(TopicPartition(record.topic, record.partition, record.offset))
+        except KafkaException:
+            pass  # it is not ours any more: others read it from the committed offset
 
     def commit(self, partition, offset):
         try:

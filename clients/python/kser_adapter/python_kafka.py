@@ -57,6 +57,7 @@ class Broker(ConsumerRebalanceListener):
         self.shared = {key: value for key, value in self.config.items() if key in KafkaProducer.DEFAULT_CONFIG and key not in NOT_SHARED}
         self.producer = KafkaProducer(**dict(PRODUCER_DEFAULTS, **dict(self.shared, **OF_PRODUCERS)))
         self.mine = frozenset()
+        self.rebalancing = False
 
     def partition(self, number):
         return TopicPartition(self.topics.tasks, number)
@@ -71,15 +72,20 @@ class Broker(ConsumerRebalanceListener):
 
     def on_partitions_assigned(self, assigned):
         self.mine = frozenset(entry.partition for entry in assigned)
+        self.resume()  # release 3 keeps a pause over reassignments
         self.assigned(list(self.mine))
 
     def on_partitions_revoked(self, revoked):
-        self.revoked([entry.partition for entry in revoked])
-        self.mine = frozenset()
+        self.let_go(revoked, False)
 
     def on_partitions_lost(self, lost):
-        self.revoked([entry.partition for entry in lost], True)
+        self.let_go(lost, True)
+
+    def let_go(self, gone, lost):
         self.mine = frozenset()
+        self.rebalancing = True
+        self.revoked([entry.partition for entry in gone], lost)
+        self.rebalancing = False
 
     def poll(self, seconds):
         for records in self.consumer.poll(timeout_ms=int(seconds * 1000), max_records=1).values():
@@ -88,7 +94,10 @@ class Broker(ConsumerRebalanceListener):
         return None
 
     def give_back(self, record):
-        self.consumer.seek(self.partition(record.partition), record.offset)
+        try:
+            self.consumer.seek(self.partition(record.partition), record.offset)
+        except (KafkaError, AssertionError):
+            pass  # it is not ours any more: others read it from the committed offset
 
     def pause(self):
         self.consumer.pause(*[self.partition(number) for number in self.mine])
@@ -97,8 +106,9 @@ class Broker(ConsumerRebalanceListener):
         self.consumer.resume(*[self.partition(number) for number in self.mine])
 
     def commit(self, partition, offset):
+        commit = self.consumer.commit_async if self.rebalancing else self.consumer.commit  # a listener may not wait, since release 3
         try:
-            self.consumer.commit({self.partition(partition): offset_and_mark(offset)})
+            commit({self.partition(partition): offset_and_mark(offset)})
         except KafkaError as reason:
             logger.warning("Consumer.Commit: %s", reason)
 

@@ -87,6 +87,7 @@ class Worker:
         self.answered = Remembered()           # attempts whose report is acknowledged
         self.generations = set()               # of the tasks seen so far
         self.old_generations = set()
+        self.held = False                      # partitions are paused
         self.careful_below = {}                # by partition, for this assignment
         self.told_at = -BEAT_EVERY             # of the last heartbeat: when, and what it said
         self.told_free = True
@@ -180,7 +181,7 @@ class Worker:
         except wire.Unusable:
             raise
         except Exception as reason:  # whatever the library and its parsers throw
-            raise wire.Unusable("{}{}".format(reason, told_of(reason))) from None
+            raise wire.Unusable("cannot be read: {}{}".format(reason, told_of(reason))) from None
 
     def is_dropped(self, task):
         """Whether it is of a generation that another one has followed."""
@@ -253,26 +254,43 @@ class Worker:
     def pause(self):
         """kser's pause file: nothing is taken while it is there, but the group is served."""
         logger.warning("Consumer is paused")
-        self.broker.pause()
+        with self.lock:
+            self.hold()
         while is_told("LOCK_FILE") and not self.stopping.is_set():
             self.serve()
             self.stopping.wait(1)
-        self.broker.resume()
+        with self.lock:
+            self.go_on()
 
     def work_off(self, record):
         job = Job(record, self.is_careful(record))
         with self.lock:
-            self.job = job
+            gone = record.partition not in self.broker.partitions()
+            self.job = None if gone else job
+        if gone:  # in between; should it come back to us, then with this record
+            self.broker.give_back(record)
+            return
         self.jobs.put(job)
         if not job.finished.wait(0.1):
-            self.broker.pause()
+            with self.lock:
+                self.hold()
             while not job.finished.wait(0.1):
                 self.serve()
-            self.broker.resume()
         with self.lock:
             self.job = None
+            self.go_on()
         if job.kept:
             self.broker.commit(record.partition, record.offset + 1)
+
+    def hold(self):
+        """No partition gives anything until go_on(). Both under the lock: clients may tell of an assignment in a thread of their own."""
+        self.held = True
+        self.broker.pause()
+
+    def go_on(self):
+        if self.held:
+            self.held = False
+            self.broker.resume()
 
     def serve(self):
         """Keeps the group served while nothing is taken."""
@@ -292,12 +310,11 @@ class Worker:
         return record.offset < self.careful_below[record.partition]
 
     def assigned(self, partitions):
-        for partition in partitions:
-            self.careful_below.pop(partition, None)
         with self.lock:
-            busy = self.job is not None
-        if busy:
-            self.broker.pause()
+            for partition in partitions:
+                self.careful_below.pop(partition, None)
+            if self.held or self.job is not None:
+                self.hold()
 
     def revoked(self, partitions, lost=False):
         """What runs is claimed, so that it stays ours, and its record passed; then nobody runs it again. Not when the partitions are

@@ -46,6 +46,7 @@ class Broker:
         self.refuse = lambda message: False
         self.unacknowledged = 0
         self.acknowledged = []
+        self.given_back = []
 
     # what tests do
 
@@ -90,7 +91,8 @@ class Broker:
             return None
 
     def give_back(self, record):
-        raise AssertionError("nothing comes while it is paused")
+        assert not self.paused, "nothing comes while it is paused"
+        self.given_back.append(record)
 
     def pause(self):
         self.paused = True
@@ -442,3 +444,29 @@ def test_what_is_remembered_is_bounded():
     for number in (1, 2, 1, 3, 4):
         remembered.add(number)
     assert [number in remembered for number in (1, 2, 3, 4)] == [True, False, True, True]
+
+
+# A client may tell of an assignment in a thread of its own, while a short task is in hand and nothing is paused yet.
+def test_a_pause_at_an_assignment_ends_with_the_task(broker, start, monkeypatch):
+    run = worker.Worker.execute_task
+
+    def assigned_meanwhile(self, *rest):
+        broker.assigned([0])
+        assert broker.paused
+        return run(self, *rest)
+    monkeypatch.setattr(worker.Worker, "execute_task", assigned_meanwhile)
+    broker.put(dispatch(params={"name": "x"}), dispatch(params={"name": "x"}, attempt=2))
+    start()
+    until(lambda: len(broker.commits()) == 2, "both")
+
+
+def test_a_record_of_a_partition_that_went_away(broker, start):
+    made = start()
+    until(lambda: broker.mine, "its partitions")
+    broker.mine = set()
+    broker.put(dispatch(params={"name": "x"}))
+    until(lambda: broker.given_back, "it is taken")
+    broker.mine = {0}
+    broker.put(dispatch(params={"name": "x"}, attempt=2))
+    until(broker.commits, "the next")
+    assert [reply["metadata"]["kser"]["attempt"] for reply in broker.replies()] == [2] and made.failure is None
