@@ -80,6 +80,6 @@ MUTANTS = {
     "claimed_can_be_lost": Mutant(
         "the proof of loss does not ask for claims",
         ("lose.sql", "\n\t\tand not exists (select from claims c where c.operation_id = operation and c.position = at and c.attempt = k.attempt)", ""),
-        ("running_tasks.sql", "CLAIMED", "")),
+        ("running_tasks.sql", "\n\t\tand not exists (select from claims h where h.operation_id = k.operation_id and h.position = k.position and h.attempt = k.attempt)", "")),
     "release_of_anothers_claim": Mutant("who does not hold the claim can hand the task back", ("release.sql", "continue when not is_claimed;", "")),
 }

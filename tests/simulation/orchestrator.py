@@ -473,7 +473,7 @@ class Process:
         self.generation = generation
 
     def notice_removed(self, other):
-        gone = not self.world.session.look("select from kser.instances where id = %s", other.id)
+        gone = not self.world.session.look("select 1 from kser.instances where id = %s", other.id)
         if gone:
             other.registered = False
 
