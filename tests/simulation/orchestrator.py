@@ -408,8 +408,11 @@ class Rounds:
             if self.world.now - self.begun_at < 2 or not self.process.in_flight:
                 return False
             self.stage = 0
-        stages = self.STAGES_WITHOUT_GATE if "no_gate_of_a_lease" in self.world.switches else self.STAGES
+        gated = "no_gate_of_a_lease" not in self.world.switches
+        stages = self.STAGES if gated else self.STAGES_WITHOUT_GATE
         if stages[self.stage](self) is False:
+            if not gated:
+                self.stage, self.finished_at = None, self.world.now
             return False
         self.stage = self.stage + 1 if self.stage + 1 < len(stages) else None
         return True
@@ -473,7 +476,7 @@ class Process:
         self.generation = generation
 
     def notice_removed(self, other):
-        gone = not self.world.session.look("select from kser.instances where id = %s", other.id)
+        gone = not self.world.session.look("select 1 from kser.instances where id = %s", other.id)
         if gone:
             other.registered = False
 

@@ -3,6 +3,7 @@
 import argparse
 
 from simulation.mutants import MUTANTS
+from simulation.schedule import THEMES
 from simulation.suite import Clock, Suite, trace_seed
 
 
@@ -10,6 +11,7 @@ def arguments():
     parser = argparse.ArgumentParser(prog="tests/simulation/run", description="Drives the real SQL functions through random schedules with faults.")
     parser.add_argument("--seeds", default="1-2000", help="A-B")
     parser.add_argument("--seed", type=int, help="one schedule")
+    parser.add_argument("--theme", choices=sorted(THEMES), help="with --seed: this theme, not the one that the seed draws")
     parser.add_argument("--trace", action="store_true", help="with --seed: every step of it")
     parser.add_argument("--mutant", choices=sorted(MUTANTS), metavar="NAME", help="with this bug planted")
     parser.add_argument("--mutants", action="store_true", help="plant each bug and look for a seed that shows it")
@@ -33,7 +35,7 @@ def tell_outcome(outcome, seconds):
 
 
 def trace(suite, options):
-    lines, violation = trace_seed(suite.database(options.mutant), options.seed, options.mutant)
+    lines, violation = trace_seed(suite.database(options.mutant), options.seed, options.mutant, options.theme)
     if options.trace:
         print("\n".join(lines))
     print(f"VIOLATION {violation}" if violation else "no violation")

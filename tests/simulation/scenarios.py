@@ -47,7 +47,7 @@ class Party:
 
     def waits(self, other):
         """Until its call waits for a lock, or has ended."""
-        wait_until(lambda: not self.thread.is_alive() or other.once("select from pg_stat_activity where pid = %s and wait_event_type = 'Lock'", self.pid), 30, "a session to wait")
+        wait_until(lambda: not self.thread.is_alive() or other.once("select 1 from pg_stat_activity where pid = %s and wait_event_type = 'Lock'", self.pid), 30, "a session to wait")
 
     def join(self):
         self.thread.join(30)
@@ -133,7 +133,7 @@ def result_of_a_claim_that_lapses(lane, sweeper, observer):
     observer.once("select * from kser.hold('w', %s::jsonb, interval '8 s')", json.dumps([name]))
     observer.once("update kser.claims set renewed_at = renewed_at - interval '1 minute'")
     lane.call("set lock_timeout = '200ms'")
-    lane.call("select from kser.tasks where operation_id = %s and position = 0 for update", dispatch["operation_id"])
+    lane.call("select 1 from kser.tasks where operation_id = %s and position = 0 for update", dispatch["operation_id"])
     sweeper.start("select * from kser.expire(to_timestamp(1900000000), to_timestamp(0), interval '8 s')")
     sweeper.waits(observer)
     try:

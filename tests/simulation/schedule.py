@@ -21,7 +21,24 @@ FAULTS = {
     "crash_orchestrator": 3, "stall_orchestrator": 2, "crash_worker": 3, "freeze_worker": 2, "cut_off_worker": 2, "rebalance_workers": 3, "drain_worker": 1.5,
     "rebalance_lanes": 2, "cut_off_lane": 2, "lose_record": 4, "repeat_record": 4, "forge_reply": 3, "broker_away": 1, "new_generation": 0.6, "restore": 3,
     "stranger_commits": 0.7, "reset_back": 0.7, "retention": 0.5, "make_topic_anew": 0.4, "flush_frozen": 0.5, "leave_orchestrator": 0.7, "join_orchestrator": 1,
-    "join_worker": 1, "foreign_epoch": 0.15,
+    "join_worker": 1, "foreign_epoch": 0.15, "lose_claim": 1, "stale_hint": 1,
+}
+# What half of the schedules have, and what a theme changes: how many faults, weights of some steps, what is held up.
+ANYTHING = {"steps": (30, 200), "processes": 3, "faults": (0, 0.1, 0.3, 0.6, 1), "verbs": 0.6, "weights": {}, "stalls": (), "stalls_at_once": 0,
+            "finish": (0.1, 0.3, 0.7), "restores": 0.12}
+THEMES = {
+    "proof": {"steps": (60, 300), "processes": 2, "faults": (0, 0, 0.1), "verbs": 0.1,
+              "weights": {"whole_round": 20, "round": 5, "time": 20, "stall": 6, "crash_orchestrator": 0.7, "publish": 0},
+              "stalls": ("deliver_dispatches", "deliver_dispatches", "admit", "admit", "lane", "start", "start", "poll", "acknowledge"), "stalls_at_once": 2, "finish": (0.3, 0.7)},
+    "claims": {"steps": (60, 300), "processes": 2, "faults": (0, 0.1, 0.3), "verbs": 0.2,
+               "weights": {"whole_round": 16, "time": 25, "stall": 5, "lose_claim": 4, "crash_worker": 1, "freeze_worker": 1, "worker_turn": 16, "finish": 3, "lane_turn": 16},
+               "stalls": ("lane", "lane", "worker_commit"), "finish": (0.01, 0.05)},
+    "replies": {"faults": (0.1, 0.3, 0.6), "weights": {"forge_reply": 9, "repeat_record": 6, "crash_orchestrator": 3, "cut_off_lane": 3, "stale_hint": 2},
+                "stalls": ("lane", "lane_commit", "deliver_dispatches"), "finish": (0.5, 0.9)},
+    "steering": {"faults": (0, 0.1, 0.3), "weights": {"pause": 9, "resume": 9, "cancel": 3, "retry": 9, "stale_hint": 3, "new_generation": 2}, "stalls": ("lane", "admit"),
+                 "finish": (0.3, 0.7)},
+    "restores": {"faults": (0.1, 0.3), "weights": {"restore": 5, "keeper_turn": 12, "lane_turn": 14, "worker_turn": 14}, "stalls": ("lane", "finish"), "finish": (0.3, 0.9),
+                 "restores": 1},
 }
 VERBS = {"pause": 3, "resume": 3, "cancel": 2, "retry": 3, "submit": 1}
 
@@ -33,8 +50,9 @@ POLICIES = (
 
 
 class Schedule:
-    def __init__(self, session, seed, switches=(), trace=False):
+    def __init__(self, session, seed, switches=(), theme=None, trace=False):
         self.rng = random.Random(seed)
+        self.settings = {**ANYTHING, **THEMES.get(theme or self.rng.choice((None,) * len(THEMES) + tuple(THEMES)), {})}
         self.session = session
         self.world = World(self.rng, session, switches, trace)
         self.session.start(seed, self.world.now)
@@ -47,7 +65,7 @@ class Schedule:
         """Raises Violation."""
         try:
             self.set_up()
-            for self.step_number in range(self.rng.randint(30, 200)):
+            for self.step_number in range(self.rng.randint(*self.settings["steps"])):
                 self.step()
             self.recover()
             check(self.world)
@@ -65,7 +83,7 @@ class Schedule:
         world.plan_rate = rng.choice((0, 0.1, 0.4))
         world.plans_left = 3
         world.hang_rate = rng.choice((0, 0.5))
-        self.finish_chance = rng.choice((0.1, 0.3, 0.7))
+        self.finish_chance = rng.choice(self.settings["finish"])
         world.unknown_rate = rng.choice((0, 0, 0.1, 0.3))
         self.window = rng.choice((1, 2, 3, 2000))
         self.session.look("insert into kser.queues (name, window_size) select unnest(%s::text[]), %s on conflict (name) do update set window_size = excluded.window_size returning 1",
@@ -73,10 +91,10 @@ class Schedule:
         for _ in range(rng.randint(1, 4)):
             self.submit()
         world.generation = self.session.look("select generation from kser.meta")[0][0]
-        self.restores = rng.random() < 0.15
+        self.restores = rng.random() < self.settings["restores"]
         if self.restores:
             self.session.begin()
-        for _ in range(rng.randint(1, 3)):
+        for _ in range(rng.randint(1, self.settings["processes"])):
             self.join_orchestrator()
         for queue in world.queues:
             for _ in range(rng.randint(1, 3)):
@@ -87,14 +105,17 @@ class Schedule:
 
     def choose_weights(self):
         rng = self.rng
+        settings = self.settings
         weights = {name: weight * rng.choice((0.4, 1, 1, 2)) for name, weight in STEPS.items()}
-        if rng.random() < 0.95:
-            rate = rng.choice((0.1, 0.3, 0.6, 1))
-            weights.update({name: weight * rate * rng.choice((0, 0, 1, 3)) for name, weight in FAULTS.items()})
-        if rng.random() < 0.6:
+        weights.update({name: weight * rng.choice(settings["faults"]) * rng.choice((0, 0, 1, 3)) for name, weight in FAULTS.items()})
+        if rng.random() < settings["verbs"]:
             weights.update({name: weight * rng.choice((0, 1, 1, 2)) for name, weight in VERBS.items()})
+        weights.update(settings["weights"])
         if not self.restores:
             weights["restore"] = 0
+        self.held_up = settings["stalls"] or tuple(self.STALLS)
+        for _ in range(settings["stalls_at_once"]):
+            self.stall()
         self.actions = [name for name, weight in weights.items() if weight]
         self.weights = [weights[name] for name in self.actions]
 
@@ -196,9 +217,17 @@ class Schedule:
             process.rounds.step()
 
     def whole_round(self):
+        """A round to its end, as far as the lanes that are not held up let it."""
         process = self.one([p for p in self.running_processes() if p.role], "round")
         if process:
             process.rounds.run()
+            if process.rounds.stage is not None:
+                for lane in self.lanes_at_work():
+                    self.turn_of_lane(lane)
+                process.rounds.run()
+
+    def lanes_at_work(self):
+        return [lane for p in self.running_processes() if p.joined for lane in p.lanes if self.can("lane", lane)]
 
     def publish(self):
         process = self.one(self.running_processes())
@@ -253,14 +282,17 @@ class Schedule:
             worker.left()
 
     def lane_turn(self):
-        lane = self.one([lane for p in self.running_processes() if p.joined for lane in p.lanes if lane.has_work()], "lane")
+        lane = self.one([lane for lane in self.lanes_at_work() if lane.has_work()])
         if lane:
-            for _ in range(12):
-                if lane.has_work():
-                    lane.step()
-            self.hand_over(lane)
-            if self.can("lane_commit", lane):
-                lane.commit()
+            self.turn_of_lane(lane)
+
+    def turn_of_lane(self, lane):
+        for _ in range(12):
+            if lane.has_work():
+                lane.step()
+        self.hand_over(lane)
+        if self.can("lane_commit", lane):
+            lane.commit()
 
     def keeper_turn(self):
         process = self.one([p for p in self.running_processes() if p.joined])
@@ -275,13 +307,22 @@ class Schedule:
 
     def stall(self):
         """One thing of one actor does not get its turn for a while."""
-        what, actors = self.rng.choice((
-            ("beat", self.world.processes), ("round", self.world.processes), ("admit", [p.keeper for p in self.world.processes]),
-            ("lane", [lane for p in self.world.processes for lane in p.lanes]), ("lane_commit", [lane for p in self.world.processes for lane in p.lanes]),
-            ("deliver", [p for process in self.world.processes for p in process.producers()]), ("deliver", [w.producer for w in self.world.workers]),
-            ("acknowledge", [p for process in self.world.processes for p in process.producers()]),
-            ("poll", self.world.workers), ("start", self.world.workers), ("finish", self.world.workers), ("worker_commit", self.world.workers)))
-        self.stalls[(what, self.rng.choice(actors).name)] = self.step_number + self.rng.randint(10, 100)
+        what = self.rng.choice(self.held_up)
+        actors = self.STALLS[what](self.world)
+        self.stalls[("deliver" if what.startswith("deliver") else what, self.rng.choice(actors).name)] = self.step_number + self.rng.randint(10, 100)
+
+    STALLS = {
+        "beat": lambda world: world.processes,
+        "round": lambda world: world.processes,
+        "admit": lambda world: [process.keeper for process in world.processes],
+        "lane": lambda world: [lane for process in world.processes for lane in process.lanes],
+        "lane_commit": lambda world: [lane for process in world.processes for lane in process.lanes],
+        "deliver_dispatches": lambda world: [producer for process in world.processes for producer in process.producers()],
+        "deliver_replies": lambda world: [worker.producer for worker in world.workers],
+        "acknowledge": lambda world: [producer for process in world.processes for producer in process.producers()],
+        "poll": lambda world: world.workers, "start": lambda world: world.workers,
+        "finish": lambda world: world.workers, "worker_commit": lambda world: world.workers,
+    }
 
     # --- Faults: processes
 
@@ -415,6 +456,13 @@ class Schedule:
             self.world.tell("lost: %s", record)
             record.vanished = True
 
+    def lose_claim(self):
+        record = self.some_record(("claim",), True)
+        if record:
+            self.fault("lose_claim")
+            self.world.tell("lost: %s", record)
+            record.vanished = True
+
     def repeat_record(self):
         record = self.some_record(("task", "result", "result", "claim", "heartbeat", "release"))
         if record:
@@ -427,7 +475,7 @@ class Schedule:
 
     def forge_reply(self):
         """A reply that answers nothing: another task, attempt or generation."""
-        record = self.some_record(("result",))
+        record = self.some_record(("result",), True)
         if record:
             self.fault("forge_reply")
             changes = self.rng.choice((
@@ -511,6 +559,13 @@ class Schedule:
         self.fault(event)
         self.world.call("new_generation", "select kser.new_generation('simulation')")
         self.world.new_generation()
+
+    def stale_hint(self):
+        """`ready` is a hint: a row that was there once, or is there already, is there once more."""
+        self.fault("stale_hint")
+        self.session.look("insert into kser.ready select queue, priority, due_at, operation_id, position, attempt, started from kser.ready union all"
+                          " select k.queue, o.priority, o.created_at, o.id, k.position, k.attempt - 1, true from kser.operations o join kser.tasks k on k.operation_id = o.id"
+                          " where o.id = any (%s::uuid[]) and k.status = 'RUNNING' returning 1", list(self.world.submitted))
 
     def restore(self):
         """The database is set back to its state before anything was started; the logs keep what they have."""
@@ -660,6 +715,11 @@ class Schedule:
         """All has ended: late answers arrive, hints are cleared away. The last round goes on although nothing is under way."""
         for seconds in (3, 70, 3):
             self.turn(seconds)
+        for _ in range(100):  # an admission drops no more hints than it had places for
+            if self.session.look("select not exists (select from kser.ready)")[0][0]:
+                break
+            for process in self.running_processes():
+                process.keeper.turn(True)
         for process in self.running_processes():
             process.in_flight = True
             process.rounds.begun_at = -99

@@ -27,12 +27,12 @@ class Outcome:
         self.violations += other.violations
 
 
-def run_seeds(database, seeds, mutant=None, stop_at_first=False, told=None):
+def run_seeds(database, seeds, mutant=None, stop_at_first=False, told=None, theme=None):
     outcome = Outcome()
     session = Session(database)
     switches = MUTANTS[mutant].switches if mutant else ()
     for number, seed in enumerate(seeds):
-        schedule = Schedule(session, seed, switches)
+        schedule = Schedule(session, seed, switches, theme)
         try:
             schedule.run()
         except Violation as violation:
@@ -50,10 +50,10 @@ def run_seeds(database, seeds, mutant=None, stop_at_first=False, told=None):
     return outcome
 
 
-def trace_seed(database, seed, mutant=None):
+def trace_seed(database, seed, mutant=None, theme=None):
     """The lines of one schedule, and its violation or None."""
     session = Session(database)
-    schedule = Schedule(session, seed, MUTANTS[mutant].switches if mutant else (), trace=True)
+    schedule = Schedule(session, seed, MUTANTS[mutant].switches if mutant else (), theme, trace=True)
     try:
         schedule.run()
         return schedule.world.trace, None
@@ -97,7 +97,7 @@ class Suite:
         """The first seed that shows a mutant, and what it shows; None: it lives."""
         database = self.database(mutant)
         try:
-            outcome = run_seeds(database, seeds, mutant, stop_at_first=True)
+            outcome = run_seeds(database, seeds, mutant, stop_at_first=True, theme=MUTANTS[mutant].theme)
         finally:
             database.drop()
         return outcome.violations[0] if outcome.violations else None

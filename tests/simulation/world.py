@@ -174,7 +174,7 @@ class World:
         self.timeline += 1
         self.generation = self.session.look("select generation from kser.meta")[0][0]
         self.quiet_spans.clear()
-        for operation in [o for o in self.submitted if not self.session.look("select from kser.operations where id = %s", o)]:
+        for operation in [o for o in self.submitted if not self.session.look("select 1 from kser.operations where id = %s", o)]:
             del self.submitted[operation]
 
     def steered(self, verb, operation, answer):
