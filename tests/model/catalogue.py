@@ -42,6 +42,7 @@ RUNS = [
             "TASKS=2 CHAIN REPLY_LOG=3",
             "TASKS=2 CHAIN REPLY_LOG=3 EARLY_OFFSET",
             "TASKS=2 REPLY_LOG=3",
+            "TASKS=2 CHAIN ORCHESTRATORS=2 REPLY_LOG=2",
             "ORCHESTRATORS=2",
             "KEEPERS=2",
         ],

@@ -94,6 +94,7 @@ byte committed = 0;             /* by the worker group */
 #if STRANGER || RESET
 bool marked = 1;                /* the commit carries the workers' mark */
 byte stranger = 255;            /* record that a member of another kind has in hand */
+byte looking = 0;               /* keepers between their look and their verdict */
 #endif
 
 /* The reply partition. */
@@ -361,8 +362,9 @@ proctype Worker() {
 #endif
 		}
 #if RESET
-	/* An operator moves the offset of the group, which has no member at that moment. */
-	:: atomic { MAY_FAIL(RESET) && task_end > 0 -> faults++; let_go();
+	/* An operator moves the offset of the group, which has no member at that moment. Set back between a look and its
+	   verdict it would bring a record that was lost for good to life again: that is left out. */
+	:: atomic { MAY_FAIL(RESET) && task_end > 0 && looking == 0 -> faults++; let_go();
 		if
 		:: committed = 0
 		:: committed = task_end
@@ -539,6 +541,9 @@ proctype Keeper(bool first) {
 			passed = (marked -> passed : 0);
 #endif
 #endif
+#if STRANGER || RESET
+			looking++;
+#endif
 			offset = 0 };
 #ifndef M_REPLY_ENDS_FIRST
 		end = reply_end;
@@ -553,6 +558,9 @@ proctype Keeper(bool first) {
 			pronounce(0);
 #if TASKS > 1
 			pronounce(1);
+#endif
+#if STRANGER || RESET
+			looking--;
 #endif
 			passed = 0; suspects = 0 }
 

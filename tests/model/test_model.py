@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import catalogue  # noqa: E402
 import checker  # noqa: E402
 
+pytestmark = pytest.mark.timeout(900)  # the first one waits for all
 QUICK = [run for run in catalogue.RUNS if run.quick]
 
 
