@@ -16,7 +16,7 @@ class Run:
     kind: str
     defines: tuple
     quick: bool = True   # part of --quick; the others take seconds to minutes
-    bitstate: bool = False  # a sample by hashes instead of all states
+    bitstate: bool = False  # hashes instead of states, and two minutes: a sample of what is too large
 
     @property
     def name(self):
