@@ -18,6 +18,14 @@ bool round_passed(size_t count, const int64_t *ends, const int64_t *starts, cons
 	return true;
 }
 
+int round_beyond(size_t count, const int64_t *ends, const int64_t *committed)
+{
+	for (size_t i = 0; i < count; i++)
+		if (committed[i] > ends[i])
+			return (int)i;
+	return -1;
+}
+
 bool renewal_begin(struct renewal *renewal, const struct round_moment *now)
 {
 	const struct round_moment *last = &renewal->last;

@@ -18,6 +18,12 @@
  */
 bool round_passed(size_t count, const int64_t *ends, const int64_t *starts, const int64_t *committed);
 
+/*
+ * A partition in which a group has committed more than there is, by ends that were read after that: the topic was made anew, and what
+ * was committed says nothing about its records. -1: there is none.
+ */
+int round_beyond(size_t count, const int64_t *ends, const int64_t *committed);
+
 /* A round's moment by both clocks, and by whom it was seen. */
 struct round_moment {
 	int64_t database_us;

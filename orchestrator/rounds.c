@@ -206,6 +206,14 @@ static enum status note_replies(struct rounds *rounds, struct error *err)
 	return status;
 }
 
+/* What was committed in a topic that was deleted is no promise about the one that was made after it. */
+static enum status check_sane(struct rounds *rounds, struct error *err)
+{
+	enum status status = offsets_list(rounds->offsets, rounds->topic, rounds->count, rounds->led, OFFSETS_ENDS, ASK_TIMEOUT_MS, rounds->ends, err);
+	int strange = status ? -1 : round_beyond((size_t)rounds->count, rounds->ends, rounds->committed);
+	return strange < 0 ? status : fail(err, E_RETRY, "what is committed in partition %d of %s is beyond its end", strange, rounds->topic);
+}
+
 /* Waits until all orchestrators together are past the noted ends: however long the replies that wait are. */
 static enum status wait_for_replies(struct rounds *rounds, struct error *err)
 {
@@ -220,7 +228,7 @@ static enum status wait_for_replies(struct rounds *rounds, struct error *err)
 		if (status)
 			return status;
 		if (round_passed((size_t)rounds->count, rounds->ends, rounds->starts, rounds->committed))
-			return E_OK;
+			return check_sane(rounds, err);
 		if (task_topics_unknown(cell))
 			learn(rounds);
 		if (clock_monotonic_ms() >= tell_ms) {

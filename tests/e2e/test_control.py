@@ -62,18 +62,22 @@ def test_claims_and_releases_that_cannot_be_read(cell, kafka, ledger, orchestrat
 
 # Somebody holds the task's row in an open transaction: the claim waits, and so does its offset; all other records go on.
 @pytest.mark.timeout(120)
-def test_a_claim_of_a_locked_task_waits(cell, kafka, ledger, connect):
-    cell.start()
+def test_a_claim_of_a_locked_task_waits(cell, kafka, ledger, connect, orchestrator):
+    cell.worker("--claim-after", "60s")
+    cell.wait_for_workers(1)
     id = cell.submit(ledger.hold())
     wait_until(lambda: len(ledger.lines()) == 1, 30, "the task to be held")
+    (task, generation), = cell.database.query("select t.uuid::text, m.generation from kser.tasks t, kser.meta m")
     locker = connect(autocommit=False)
     with locker.cursor() as cursor:
         cursor.execute("select from kser.tasks where operation_id = %s for update", (id,))
-        other = cell.submit(ledger.note())
-        assert cell.wait(other)["SUCCESS"] == 1
+        held = {"uuid": task, "op": id, "pos": 0, "attempt": 1, "gen": generation}
+        kafka.produce(cell.topic("results"), [message({"kind": "claim", "worker": "w", "claims": [held]}), message({"kind": "claim", "worker": "w", "claims": [name()]})], 0)
+        wait_until(lambda: len(told(cell, "stop")) == 1, 30, "the claim behind it to be answered")
         assert cell.database.value("select count(*) from kser.claims") == 0
+        assert kafka.committed(cell.topic("results"), f"{cell.prefix}.orchestrators")[0] < kafka.ends(cell.topic("results"))[0] - 1
     locker.rollback()
-    wait_until(lambda: cell.database.value("select count(*) from kser.claims") == 1, 30, "the claim")
+    wait_until(lambda: cell.database.query("select worker from kser.claims") == [("w",)], 30, "the claim")
     ledger.open()
     assert cell.wait(id)["SUCCESS"] == 1
 
@@ -117,3 +121,16 @@ def test_dead_letters_are_sent_again(cell, kafka, ledger, orchestrator):
     wait_until(lambda: cell.database.value("select count(*) from kser.dead_letters where redrive_at is not null") == 0, 60, "all to be sent")
     wait_until(lambda: len(dead(cell)) == 130, 30, "the bad ones to come back")
     assert sorted({record.value() for record in kafka.read(topic)}) == sorted(values)
+
+
+# One worker has one slot and the other many: what waits behind the one is handed back, and runs.
+@pytest.mark.timeout(120)
+def test_what_waits_behind_full_slots_goes_to_free_ones(cell, ledger, orchestrator):
+    cell.worker("--slots", 1)
+    cell.worker()
+    cell.wait_for_workers(2)
+    ids = [cell.submit(ledger.hold()) for _ in range(12)]
+    wait_until(lambda: {line[0] for line in ledger.lines()} == set(ids), 60, "all tasks to be held")
+    ledger.open()
+    assert cell.wait(ids)["SUCCESS"] == 12
+    assert set(ledger.executions().values()) == {1}

@@ -16,7 +16,8 @@ def check_order(ledger, ids):
 
 def check_quiet(cell):
     """No reply was lost, late or unusable."""
-    assert cell.database.query("select * from kser.counters where value > 0") == []
+    # A claim that a worker makes when it loses a partition may come behind the result of the same task.
+    assert cell.database.query("select * from kser.counters where value > 0 and name <> 'claims_refused'") == []
     assert cell.database.value("select count(*) from kser.dead_letters") == 0
     assert cell.database.value("select count(*) from kser.ready") == 0
 

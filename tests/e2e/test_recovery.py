@@ -168,6 +168,24 @@ def test_an_orchestrator_that_was_frozen_joins_anew(cell, ledger):
     assert all(process.running for process in orchestrators)
 
 
+# The workers are done and have committed, and the answer waits because somebody holds the operation's row in an open transaction:
+# no round may end before it is applied, else the task would count as lost.
+@pytest.mark.timeout(120)
+def test_an_answer_that_waits_is_not_lost(cell, ledger, connect):
+    (orchestrator,), _ = cell.start()
+    id = cell.submit(ledger.hold(), ledger.note())
+    held(ledger)
+    locker = connect(autocommit=False)
+    with locker.cursor() as cursor:
+        cursor.execute("select from kser.operations where id = %s for update", (id,))
+        ledger.open()
+        wait_until(lambda: "replies wait to be applied" in orchestrator.text(), 30, "a round to wait")
+    locker.rollback()
+    assert cell.wait(id)["SUCCESS"] == 1
+    assert cell.tasks(id) == [(0, "SUCCESS", 1, 0), (1, "SUCCESS", 1, 0)]
+    cell.check_each_once([id], 2)
+
+
 # --- Topics and offsets
 
 

@@ -68,6 +68,15 @@ Test(worker_claims, takes_over_a_backlog_with_claims)
 	cluster_close(&cluster);
 }
 
+/* For some tenths of a second: each time the producer offers them again. */
+static void refuse_records(struct cluster *cluster)
+{
+	rd_kafka_resp_err_t errors[30];
+	for (size_t i = 0; i < COUNT_OF(errors); i++)
+		errors[i] = RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT;
+	rd_kafka_mock_push_request_errors_array(cluster->mock, 0 /* Produce */, COUNT_OF(errors), errors);
+}
+
 /* A careful one is not started before its claim is acknowledged, which takes a while here, nor is what comes behind it in its partition. */
 Test(worker_claims, careful_ones_wait_for_the_broker)
 {
@@ -80,9 +89,11 @@ Test(worker_claims, careful_ones_wait_for_the_broker)
 	dprintf(fd, "[entrypoint note]\ncommand = sh -c 'echo $KSER_TASK >> \"$1\"' x %s\n", note);
 	close(fd);
 	struct child worker = start_assigned(&cluster, (const char *const[]){"--slots=1", flag, NULL});
-	rd_kafka_mock_push_request_errors(cluster.mock, 0 /* Produce */, 8, 7, 7, 7, 7, 7, 7, 7, 7);
+	kill(worker.pid, SIGSTOP);
 	cluster_send_task(&cluster, 0, 1, 1, "note", "{}", NULL, ", \"flags\": 1");
 	cluster_send_task(&cluster, 0, 2, 1, "note", "{}", NULL, "");
+	refuse_records(&cluster);
+	kill(worker.pid, SIGCONT);
 	for (bool claimed = false; !claimed;) {
 		bool noted = access(note, R_OK) == 0;
 		claimed = cluster_named(&cluster, "claim", 1, NULL) > 0;

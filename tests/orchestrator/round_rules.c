@@ -45,6 +45,12 @@ Test(round_rules, every_partition_counts)
 	cr_assert_not(round_passed(3, ends, starts, (int64_t[]){UNKNOWN, 4, UNKNOWN}));
 }
 
+Test(round_rules, a_commit_beyond_the_end_is_told)
+{
+	cr_assert_eq(round_beyond(2, (int64_t[]){5, 5}, (int64_t[]){5, UNKNOWN}), -1);
+	cr_assert_eq(round_beyond(2, (int64_t[]){5, 5}, (int64_t[]){5, 6}), 1);
+}
+
 /* A round so many ms after the test's begin by each clock. */
 static bool round_at(struct renewal *renewal, int64_t database_ms, int64_t monotonic_ms, uint32_t term, unsigned connects)
 {
