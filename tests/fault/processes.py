@@ -33,6 +33,8 @@ def kill_one_of_three(run):
 
 @fault("kill-all", "kill -9 all orchestrators and workers at once", "processes", quick=True, seeds=3)
 def kill_all(run):
+    ids = run.submit_many([([run.arena.work(700)] * 3, {}) for _ in range(10)])
+    wait_until(lambda: run.arena.statuses(ids)["RUNNING"] == len(ids), 30, "something to be in flight")
     for process in [*run.arena.orchestrators, *run.arena.workers]:
         run.kill(process)
     run.arena.fleet()
