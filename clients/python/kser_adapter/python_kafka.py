@@ -3,6 +3,7 @@
 import logging
 import time
 
+import kafka
 from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
@@ -12,6 +13,10 @@ from .consumer import MARK, BaseConsumer
 from .worker import Record, Refused
 
 logger = logging.getLogger(__name__)
+
+# Older releases go on behind the batch that they had fetched when a partition is paused, and lose the rest of it, unless they are
+# told where to go on. Newer ones must not be asked for their position here: it may wait for the thread that tells of a rebalance.
+FORGETFUL = tuple(int(part) for part in kafka.__version__.split(".")[:2]) < (2, 3)
 
 OF_CONSUMERS = {
     "enable_auto_commit": False,
@@ -58,6 +63,7 @@ class Broker(ConsumerRebalanceListener):
         self.producer = KafkaProducer(**dict(PRODUCER_DEFAULTS, **dict(self.shared, **OF_PRODUCERS)))
         self.mine = frozenset()
         self.rebalancing = False
+        self.positions = {}
 
     def partition(self, number):
         return TopicPartition(self.topics.tasks, number)
@@ -72,8 +78,11 @@ class Broker(ConsumerRebalanceListener):
 
     def on_partitions_assigned(self, assigned):
         self.mine = frozenset(entry.partition for entry in assigned)
+        self.positions = {}
+        self.rebalancing = True
         self.resume()  # release 3 keeps a pause over reassignments
         self.assigned(list(self.mine))
+        self.rebalancing = False
 
     def on_partitions_revoked(self, revoked):
         self.let_go(revoked, False)
@@ -100,9 +109,16 @@ class Broker(ConsumerRebalanceListener):
             pass  # it is not ours any more: others read it from the committed offset
 
     def pause(self):
-        self.consumer.pause(*[self.partition(number) for number in self.mine])
+        paused = [self.partition(number) for number in self.mine]
+        self.consumer.pause(*paused)
+        if FORGETFUL and not self.rebalancing:
+            self.positions = {partition: self.consumer.position(partition) for partition in paused}
 
     def resume(self):
+        for partition, position in self.positions.items():
+            if partition.partition in self.mine and position is not None:
+                self.consumer.seek(partition, position)
+        self.positions = {}
         self.consumer.resume(*[self.partition(number) for number in self.mine])
 
     def commit(self, partition, offset):
