@@ -3,6 +3,7 @@
 import json
 import uuid
 
+import psycopg2
 import pytest
 
 from support.waiting import wait_until
@@ -134,3 +135,26 @@ def test_what_waits_behind_full_slots_goes_to_free_ones(cell, ledger, orchestrat
     ledger.open()
     assert cell.wait(ids)["SUCCESS"] == 12
     assert set(ledger.executions().values()) == {1}
+
+
+# Its worker says nothing of the attempt that was cancelled until it is over. Nothing else is in flight then: only rounds that go on
+# for a while prove that the attempt is gone, and let the operation be tried again.
+@pytest.mark.timeout(120)
+def test_what_was_ended_without_its_worker_can_be_tried_again(cell, ledger):
+    cell.orchestrator()
+    cell.wait_for_orchestrators(1)
+    cell.worker("--claim-after", "60s")
+    cell.wait_for_workers(1)
+    id = cell.submit(ledger.hold(), ledger.note())
+    wait_until(lambda: len(ledger.lines()) == 1, 30, "the task to be held")
+    assert cell.database.value("select kser.cancel(%s::uuid, 'test')", id) == "asked"
+    assert cell.wait(id, 30)["FAILED"] == 1
+    ledger.open()
+
+    def retried():
+        try:
+            return cell.database.value("select kser.retry(%s::uuid, 'again')", id)
+        except psycopg2.Error:
+            return None
+    wait_until(retried, 30, "the proof that the first attempt is gone")
+    assert cell.wait(id, 30)["SUCCESS"] == 1
