@@ -86,7 +86,7 @@ struct beat {
 	int64_t epoch;      /* last seen */
 	int64_t generation;
 	bool role;          /* the keeper's */
-	bool in_flight;     /* with the role: something is dispatched or claimed, or was a moment ago, so that rounds are needed */
+	bool in_flight;     /* with the role: something is dispatched or claimed, so that rounds are needed */
 };
 void cell_set_beat(struct cell *cell, struct beat beat);
 int64_t cell_epoch(const struct cell *cell);

@@ -25,7 +25,6 @@
 #define BACKLOG_MS 10000       /* between two counts of what waits */
 #define STOPS_MS 1000          /* between two times that open stops are told */
 #define SPARE_MS 2000          /* between two times that a queue's free slots are told */
-#define ROUNDS_AFTER_MS 10000  /* rounds go on so long after the last thing in flight has ended: what it was proves to be gone */
 #define WARM_TIMEOUT_MS 1000   /* once for each queue */
 #define LEAVING_LIFE_MS 100    /* between two looks whether all threads have dropped what was not sent */
 
@@ -55,7 +54,6 @@ struct keeper {
 	int64_t backlog_ms; /* when what waits was counted last */
 	int64_t stops_ms;   /* when open stops were told last */
 	int64_t busy_ms;  /* when something was admitted or told last */
-	int64_t flight_ms; /* when something was in flight last; 0: never */
 	int free[QUEUES_MAX];     /* places in the windows: as counted, less what was admitted, more what ended here */
 	bool empty[QUEUES_MAX];   /* the last look found less than there was room for */
 	bool warm[QUEUES_MAX];    /* the producer knows the topic: the first dispatch does not wait for that */
@@ -97,11 +95,9 @@ static void note_beat(struct keeper *keeper, const PGresult *row, int64_t sent_m
 		keeper->told_generation = 0;
 	keeper->role = role;
 	keeper->joined = true;
-	if (row_bool(row, 0, IN_FLIGHT))
-		keeper->flight_ms = sent_ms;
 	keeper->chores = (struct chores){row_bool(row, 0, OVERDUE), row_bool(row, 0, STOPS), row_bool(row, 0, REDRIVE)};
 	cell_set_beat(keeper->engine.cell, (struct beat){.sent_ms = sent_ms, .epoch = row_int8(row, 0, EPOCH), .generation = row_int8(row, 0, GENERATION),
-		.role = role, .in_flight = keeper->flight_ms && sent_ms - keeper->flight_ms < ROUNDS_AFTER_MS});
+		.role = role, .in_flight = row_bool(row, 0, IN_FLIGHT)});
 }
 
 static enum status beat(struct keeper *keeper, bool sleeping, struct error *err)

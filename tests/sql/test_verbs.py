@@ -705,6 +705,17 @@ def test_what_was_stopped_without_a_word_may_still_run_and_what_was_handed_back_
     assert {d["attempt"] for d in engine.admit()} == {2}
 
 
+def test_a_result_that_comes_after_the_end_says_that_the_attempt_is_over(engine, play):
+    operation = play.submit()
+    dispatch = play.dispatch(operation)
+    engine.value("select kser.cancel(%s)", operation)
+    engine.rows("update kser.stops set asked_at = now() - interval '6 s'")
+    engine.rows("select kser.overdue()")
+    assert "may still run" in verb(engine, "retry", operation)[1]
+    assert [a["verdict"] for a in engine.apply(engine.result(dispatch, 7))] == ["late"]
+    assert engine.value("select kser.retry(%s)", operation) == "retried"
+
+
 def test_the_result_of_a_cancelled_task_counts_but_nothing_follows_and_retry_goes_on_behind_it(engine, play):
     operation = play.submit()
     dispatch = play.dispatch(operation)
