@@ -11,6 +11,7 @@ def check(world):
     check_order(world, tasks)
     check_changes(world, changes)
     check_quiet_spans(world, changes)
+    check_releases(world, changes)
     check_nothing_left(world)
 
 
@@ -101,6 +102,13 @@ def check_quiet_spans(world, changes):
 
 
 LEFT = ("claims", "stops", "suspects", "ready")
+
+
+def check_releases(world, changes):
+    """Nobody hands back what another one has claimed."""
+    for call, launch, worker in world.anothers:
+        if any(change[0] == call and change[2] == launch.task and change[3] == "RUNNING" for change in changes):
+            world.violation(f"{launch} was handed back by call {call}, while {worker} had it claimed")
 
 
 def check_nothing_left(world):

@@ -42,7 +42,7 @@ MUTANTS = {
     "no_restamp": Mutant(
         "a dispatch that is given again keeps its old epoch",
         ("lost_results.sql", "update tasks n set epoch = m.epoch", "update tasks n set epoch = n.epoch"),
-        theme="proof"),
+        theme="handing_over"),
     "no_floor": Mutant("the floor does not heed dispatches without acknowledgement", switches=("floor",), theme="proof"),
     "no_call_under_way": Mutant("the floor does not heed calls under way", switches=("call_under_way",), theme="proof"),
     # A second look after two seconds would cover this one up: it is taken away.
@@ -88,5 +88,5 @@ MUTANTS = {
         "the proof of loss does not ask for claims",
         ("lose.sql", "\n\t\tand not exists (select from claims c where c.operation_id = operation and c.position = at and c.attempt = k.attempt)", ""),
         ("running_tasks.sql", "\n\t\tand not exists (select from claims h where h.operation_id = k.operation_id and h.position = k.position and h.attempt = k.attempt)", ""), theme="claims"),
-    "release_of_anothers_claim": Mutant("who does not hold the claim can hand the task back", ("release.sql", "continue when not is_claimed;", ""), theme="claims"),
+    "release_of_anothers_claim": Mutant("who does not hold the claim can hand the task back", ("release.sql", "continue when back.worker <> of_worker;", ""), theme="claims"),
 }

@@ -176,6 +176,7 @@ class Lane(Thread):
         record.applied += 1
         if record.kind == "release":
             self.world.tell("%s releases %s", self.name, record)
+            self.world.about_to_release(record)
             for freed_queue, freed in self.world.call("release", "select queue, freed from kser.release(%s, %s::jsonb)", body["worker"], json.dumps(body["tasks"])):
                 self.process.freed[freed_queue] += freed
         else:
@@ -413,6 +414,9 @@ class Rounds:
         if stages[self.stage](self) is False:
             if not gated:
                 self.stage, self.finished_at = None, self.world.now
+            elif self.world.rng.random() < self.world.broken_round_rate:
+                self.world.saw("round_broken_off")  # the broker did not answer
+                self.stage = None
             return False
         self.stage = self.stage + 1 if self.stage + 1 < len(stages) else None
         return True

@@ -4,7 +4,7 @@ all is quiet, then the checker."""
 import json
 import random
 
-from simulation.broker import Group, Log
+from simulation.broker import Record
 from simulation.checker import check
 from simulation.orchestrator import Process
 from simulation.worker import Worker
@@ -25,11 +25,14 @@ FAULTS = {
 }
 # What half of the schedules have, and what a theme changes: how many faults, weights of some steps, what is held up.
 ANYTHING = {"steps": (30, 200), "processes": 3, "faults": (0, 0.1, 0.3, 0.6, 1), "verbs": 0.6, "weights": {}, "stalls": (), "stalls_at_once": 0,
-            "finish": (0.1, 0.3, 0.7), "restores": 0.12}
+            "finish": (0.1, 0.3, 0.7), "broken_rounds": (0, 0, 0.2), "restores": 0.12}
 THEMES = {
     "proof": {"steps": (60, 300), "processes": 2, "faults": (0, 0, 0.1), "verbs": 0.1,
-              "weights": {"whole_round": 20, "round": 5, "time": 20, "stall": 6, "crash_orchestrator": 0.7, "publish": 0},
+              "weights": {"whole_round": 18, "round": 14, "worker_turn": 18, "time": 20, "stall": 6, "crash_orchestrator": 0.7, "publish": 0},
               "stalls": ("deliver_dispatches", "deliver_dispatches", "admit", "admit", "lane", "start", "start", "poll", "acknowledge"), "stalls_at_once": 2, "finish": (0.3, 0.7)},
+    "handing_over": {"steps": (60, 300), "processes": 3, "faults": (0, 0, 0.1), "verbs": 0.1,
+                     "weights": {"whole_round": 25, "time": 20, "stall": 5, "stall_orchestrator": 4, "crash_orchestrator": 0.5, "publish": 0, "worker_turn": 12, "lane": 20, "lane_turn": 4},
+                     "stalls": ("poll", "poll", "lane"), "stalls_at_once": 0, "finish": (0.7,), "broken_rounds": (0.6,)},
     "claims": {"steps": (60, 300), "processes": 2, "faults": (0, 0.1, 0.3), "verbs": 0.2,
                "weights": {"whole_round": 16, "time": 25, "stall": 5, "lose_claim": 4, "crash_worker": 1, "freeze_worker": 1, "worker_turn": 16, "finish": 3, "lane_turn": 16},
                "stalls": ("lane", "lane", "worker_commit"), "finish": (0.01, 0.05)},
@@ -85,6 +88,7 @@ class Schedule:
         world.hang_rate = rng.choice((0, 0.5))
         self.finish_chance = rng.choice(self.settings["finish"])
         world.unknown_rate = rng.choice((0, 0, 0.1, 0.3))
+        world.broken_round_rate = rng.choice(self.settings["broken_rounds"])
         self.window = rng.choice((1, 2, 3, 2000))
         self.session.look("insert into kser.queues (name, window_size) select unnest(%s::text[]), %s on conflict (name) do update set window_size = excluded.window_size returning 1",
                           world.queues, self.window)
@@ -219,7 +223,10 @@ class Schedule:
     def whole_round(self):
         """A round to its end, as far as the lanes that are not held up let it."""
         process = self.one([p for p in self.running_processes() if p.role], "round")
-        if process:
+        if process and self.rng.random() < 0.3:
+            for _ in range(self.rng.randint(1, 6)):  # something comes between
+                process.rounds.step()
+        elif process:
             process.rounds.run()
             if process.rounds.stage is not None:
                 for lane in self.lanes_at_work():
@@ -474,26 +481,26 @@ class Schedule:
                 self.world.logged(copy)
 
     def forge_reply(self):
-        """A reply that answers nothing: another task, attempt or generation."""
-        record = self.some_record(("result",), True)
+        """A reply that answers nothing: of another task, attempt or generation. Some come before the true answer, some after it."""
+        record = self.some_record(self.rng.choice((("result",), ("task",))), True)
         if record:
             self.fault("forge_reply")
-            changes = self.rng.choice((
-                {"uuid": f"00000000-0000-4000-9000-{self.rng.getrandbits(48):012x}"}, {"attempt": record.body["attempt"] + 50}, {"gen": record.body["gen"] ^ 1},
-                {"attempt": record.body["attempt"] - 1}, {"op": "00000000-0000-7000-8000-000000000000"}, {"pos": record.body["pos"] + 50}))
-            self.append_forged(record, changes)
+            stamp = record.body
+            self.append_forged(record, self.rng.choice((
+                {"uuid": f"00000000-0000-4000-9000-{self.rng.getrandbits(48):012x}"}, {"attempt": stamp["attempt"] + 50}, {"gen": stamp["gen"] ^ 1},
+                {"attempt": stamp["attempt"] - 1}, {"op": "00000000-0000-7000-8000-000000000000"}, {"pos": stamp["pos"] + 50})))
 
     def foreign_epoch(self):
-        record = self.some_record(("result",))
+        record = self.some_record(("result", "task"), True)
         if record:
             self.fault("foreign_epoch")
             self.append_forged(record, {"epoch": record.body["epoch"] + 1000000})
 
     def append_forged(self, record, changes):
-        copy = record.copy()
-        copy.body = {**record.body, **changes}
-        copy.forged = True
-        self.rng.choice(self.world.results).append(copy, self.world.now)
+        body = {"retcode": 0, "error": None, "retval": {"x": 0}, "worker": "nobody", **record.body, **changes}
+        forged = Record("result", body, record.launch)
+        forged.forged = True
+        self.rng.choice(self.world.results).append(forged, self.world.now)
 
     def broker_away(self):
         self.fault("broker_away")
@@ -634,7 +641,7 @@ class Schedule:
         world.tell("--- the faults stop")
         self.stalls.clear()
         self.broker_back = 0
-        world.unknown_rate = 0
+        world.unknown_rate = world.broken_round_rate = 0
         world.hang_rate = 0
         world.failure_rate = min(world.failure_rate, 0.1)
         if world.silent:

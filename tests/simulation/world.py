@@ -71,7 +71,7 @@ class World:
         self.calls = {}         # call number → name of the function
         self.processes = []
         self.workers = []
-        self.flushed_frozen = False
+        self.anothers = []      # (call of a release, an attempt that it names, the worker that has it claimed)
 
     def make_topics(self, queues, partitions, replies):
         self.queues = queues
@@ -184,6 +184,15 @@ class World:
             self.quiet_spans[:] = [(o, begin, call if o == operation and end is None else end, why) for o, begin, end, why in self.quiet_spans]
         elif verb in ("pause", "cancel"):
             self.quiet_spans.append((operation, call, None, f"{verb}: {answer}"))
+
+    def about_to_release(self, record):
+        """Remembers which of the attempts that a worker hands back are claimed by another one."""
+        for launch in record.named:
+            if any(r.applied and r.body["worker"] != record.body["worker"] for r in launch.named):
+                for worker, in self.session.look("select worker from kser.claims where operation_id = %s and position = %s and uuid = %s and attempt = %s and worker <> %s",
+                                                 launch.operation, launch.position, launch.task, launch.attempt, record.body["worker"]):
+                    self.saw("release_of_anothers")
+                    self.anothers.append((self.session.number + 1, launch, worker))
 
     # --- Executions
 
