@@ -150,7 +150,7 @@ static bool has_mark(const rd_kafka_topic_partition_t *partition)
 enum status offsets_committed(struct offsets *offsets, const char *group, const char *topic, int32_t count, int timeout_ms,
 	int64_t *committed, bool *marked, struct error *err)
 {
-	struct member *member;
+	struct member *member = NULL;
 	forget(committed, count);
 	for (int32_t p = 0; marked && p < count; p++)
 		marked[p] = false;
