@@ -161,14 +161,14 @@ def queue_full(run):
         arena.leave(process)
 
 
-def results_so_far(run):
-    return [record.value() for record in run.arena.kafka.read(run.arena.topic("results")) if record.value()]
+def values_of(run, name):
+    return [record.value() for record in run.arena.kafka.read(run.arena.topic(name)) if record.value()]
 
 
 @fault("replay", "the whole result topic (the last 5,000 records at most) is written again, shuffled, three times; no repeat is excused", "broker", quick=True, seeds=2)
 def replay(run):
     run.flow(60)
-    values = results_so_far(run)[-5000:]
+    values = values_of(run, "results")[-5000:]
     with run.during(repeats=False):
         for _ in range(3):
             run.random.shuffle(values)
@@ -176,25 +176,38 @@ def replay(run):
             run.hit(len(values))
 
 
-@fault("forged-results", "results for unknown, future and finished attempts, of other generations and uuids; nothing changes", "broker", quick=True, seeds=1)
+@fault("forged-results", "results for unknown, running, future and finished attempts, of other generations and uuids; nothing changes", "broker", quick=True, seeds=1)
 def forged_results(run):
+    arena = run.arena
     run.flow(40)
-    forged = []
-    for value in results_so_far(run)[-800:]:
-        message = json.loads(value)
-        stamp = message["metadata"].get("kser", {})
-        if stamp.get("kind", "result") != "result" or "op" not in stamp:
-            continue
-        message["result"] = {**message["result"], "retval": {"nonce": "forged"}, "stdout": "forged"}
-        for change in ({"attempt": stamp["attempt"] + 1}, {"attempt": 10 ** 9}, {"gen": stamp["gen"] ^ 1}, {"op": str(uuid.uuid4())}, {"pos": stamp["pos"] + 1}, {}):
-            forged.append(json.dumps({**message, "metadata": {**message["metadata"], "kser": {**stamp, **change}}}))
+    ids = run.submit_many([([arena.work(4000), arena.work()], {}) for _ in range(6)])
+    wait_until(lambda: arena.ask("select count(*) from kser.tasks where operation_id = any (%s::uuid[]) and status = 'RUNNING'", ids) == len(ids), 30, "tasks that run")
+    running = [value for value in values_of(run, "tasks") if any(id in value.decode() for id in ids)]
+    forged = [false for value in values_of(run, "results")[-800:] for false in forgeries(value, ({}, *LIES))]
+    forged += [false for value in running for false in forgeries(value, LIES)]
     run.random.shuffle(forged)
     with run.during(repeats=False):
-        run.arena.kafka.produce(run.arena.topic("results"), forged)
+        arena.kafka.produce(arena.topic("results"), forged)
         run.hit(len(forged))
         run.flow(30)
-    seen = run.arena.database.value("select count(*) from kser.tasks where stdout = 'forged' or retval ->> 'nonce' = 'forged'")
+    seen = arena.database.value("select count(*) from kser.tasks where stdout = 'forged' or retval ->> 'nonce' = 'forged'")
     run.demand(seen == 0, "fenced", f"{seen} tasks hold a forged result")
+
+
+# What is changed in a stamp, as functions of it.
+LIES = ({"attempt": lambda stamp: stamp["attempt"] + 1}, {"attempt": lambda stamp: stamp["attempt"] - 1}, {"attempt": lambda stamp: 10 ** 9},
+        {"gen": lambda stamp: stamp["gen"] ^ 1}, {"op": lambda stamp: str(uuid.uuid4())}, {"pos": lambda stamp: stamp["pos"] + 1})
+
+
+def forgeries(value, lies):
+    """False results made from a dispatch or a result."""
+    message = json.loads(value)
+    stamp = message["metadata"].get("kser", {})
+    if stamp.get("kind", "result") != "result" or "op" not in stamp:
+        return []
+    message["result"] = {"uuid": str(uuid.uuid4()), "retcode": 0, "stdout": "forged", "stderr": "", "retval": {"nonce": "forged"}}
+    return [json.dumps({**message, "metadata": {**message["metadata"], "kser": {**stamp, "kind": "result", "worker": "forger", **{key: lie(stamp) for key, lie in one.items()}}}})
+            for one in lies]
 
 
 PAIRS = 2000
@@ -302,7 +315,7 @@ def backlog(run, count):
     """Late results of finished tasks and among them the true ones of the load."""
     arena = run.arena
     run.flow(20)
-    values = [value for value in results_so_far(run) if json.loads(value)["metadata"].get("kser", {}).get("op")]
+    values = [value for value in values_of(run, "results") if json.loads(value)["metadata"].get("kser", {}).get("op")]
     for process in list(arena.orchestrators):
         arena.leave(process)
     begin = time.time()

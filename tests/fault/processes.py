@@ -4,6 +4,7 @@ import resource
 import time
 
 from fault.arena import LEASE, wait_until
+from fault.ledgers import read_executions
 from fault.run import fault
 
 
@@ -41,14 +42,20 @@ def kill_all(run):
     run.flow(20)
 
 
-@fault("freeze-worker", f"SIGSTOP a worker for {LEASE + 5} s, longer than its lease and session, then SIGCONT", "processes", quick=True, seeds=2)
+@fault("freeze-worker", "SIGSTOP a worker until its tasks have begun elsewhere, then SIGCONT: its late results touch nothing", "processes", quick=True, seeds=2)
 def freeze_worker(run):
-    ids = [run.submit(run.arena.work(2500), run.arena.work()) for _ in range(8)]
-    wait_until(lambda: run.arena.ask("select count(*) from kser.claims") or 0, 20, "tasks that are claimed")
-    with run.frozen(run.random.choice(run.arena.workers)):
-        run.sleep(LEASE + 5)
+    """It goes on while the second attempts run, so that results of the first ones come to rows that are RUNNING again."""
+    arena = run.arena
+    ids = run.submit_many([([arena.work(3500), arena.work()], {}) for _ in range(8)])
+    wait_until(lambda: (arena.ask("select count(*) from kser.claims where operation_id = any (%s::uuid[])", ids) or 0) == len(ids), 20, "tasks that are claimed")
+    first = next(e for e in read_executions(arena.executions)[0] if e.operation in ids)
+    time.sleep(max(0, first.start + 3.3 - time.time()))  # what is left after SIGCONT is shorter than the way of a stop
+    with run.frozen(next(worker for worker in arena.workers if worker.pid == first.pid)):
+        wait_until(lambda: any(e.operation in ids and e.attempt == 2 for e in read_executions(arena.executions)[0]), 60, "second attempts")
+    late = "select coalesce(sum(value), 0) from kser.counters where name in ('replies_late', 'releases_late')"
+    before = arena.ask(late)
     run.flow(20)
-    run.note(f"{len(ids)} long tasks among them")
+    run.note(f"{arena.ask(late) - before} late replies after it went on")
 
 
 @fault("freeze-orchestrator", f"SIGSTOP an orchestrator for {LEASE + 5} s, then SIGCONT", "processes", quick=True, seeds=2)

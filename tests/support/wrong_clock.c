@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define EXPORT __attribute__((visibility("default")))
+
 static time_t shift_for(const void *caller)
 {
 	const char *seconds = getenv("WRONG_CLOCK_SECONDS"), *of = getenv("WRONG_CLOCK_OF");
@@ -23,7 +25,7 @@ static time_t shift_for(const void *caller)
 	return strstr(slash ? slash : file.dli_fname, of) ? atol(seconds) : 0;
 }
 
-int clock_gettime(clockid_t clock, struct timespec *now)
+EXPORT int clock_gettime(clockid_t clock, struct timespec *now)
 {
 	int error = (int)syscall(SYS_clock_gettime, clock, now);
 	if (error == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
@@ -31,7 +33,7 @@ int clock_gettime(clockid_t clock, struct timespec *now)
 	return error;
 }
 
-int gettimeofday(struct timeval *restrict now, void *restrict zone)
+EXPORT int gettimeofday(struct timeval *restrict now, void *restrict zone)
 {
 	int error = (int)syscall(SYS_gettimeofday, now, zone);
 	if (error == 0)
@@ -39,7 +41,7 @@ int gettimeofday(struct timeval *restrict now, void *restrict zone)
 	return error;
 }
 
-time_t time(time_t *kept)
+EXPORT time_t time(time_t *kept)
 {
 	struct timespec now;
 	syscall(SYS_clock_gettime, CLOCK_REALTIME, &now);
