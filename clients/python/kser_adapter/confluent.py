@@ -61,7 +61,7 @@ class Broker:
 
     # ---- intake ----
 
-    def join(self, assigned, revoked):
+    def join(self, assigned, revoked, stopping):
         self.consumer = confluent_kafka.Consumer(dict(CONSUMER_DEFAULTS, **dict(self.config, **dict(OF_CONSUMERS, **{"group.id": self.topics.group}))))
 
         def on_assign(_, partitions):
@@ -75,6 +75,9 @@ class Broker:
             revoked([entry.partition for entry in partitions], lost)
             self.consumer.unassign()
 
+        # An orchestrator makes the topic. To join without it would mean to join again.
+        while not partitions_of(self.consumer, self.topics.tasks) and not stopping.wait(0.2):
+            pass
         self.consumer.subscribe([self.topics.tasks], on_assign=on_assign, on_revoke=on_revoke, on_lost=lambda c, p: on_revoke(c, p, True))
 
     def poll(self, seconds):
@@ -124,10 +127,10 @@ class Broker:
 
     # ---- reports ----
 
-    def send(self, value):
+    def send(self, value, key=None):
         sent = Sent(self.producer)
         try:
-            self.producer.produce(self.topics.results, value, on_delivery=sent.told)
+            self.producer.produce(self.topics.results, value, key, on_delivery=sent.told)
         except KafkaException as reason:
             sent.told(reason.args[0], None)
         except BufferError:
@@ -150,14 +153,11 @@ class Broker:
 
     def hear_from_end(self, seconds):
         """Whether the topic is there by now; it is made by an orchestrator."""
-        try:
-            found = self.ears.list_topics(self.topics.control, timeout=5).topics.get(self.topics.control)
-        except KafkaException:
-            found = None
-        if found is None or found.error or not found.partitions:
+        partitions = partitions_of(self.ears, self.topics.control)
+        if not partitions:
             time.sleep(seconds)
             return False
-        self.ears.assign([TopicPartition(self.topics.control, partition, confluent_kafka.OFFSET_END) for partition in found.partitions])
+        self.ears.assign([TopicPartition(self.topics.control, partition, confluent_kafka.OFFSET_END) for partition in partitions])
         self.heard_from = True
         return True
 
@@ -165,6 +165,15 @@ class Broker:
         self.producer.flush(5)
         if self.ears is not None:
             self.ears.close()
+
+
+def partitions_of(client, topic):
+    """The numbers of a topic's partitions; none while there is no such topic, or no broker that says so."""
+    try:
+        found = client.list_topics(topic, timeout=5).topics.get(topic)
+    except KafkaException:
+        return []
+    return [] if found is None or found.error else list(found.partitions)
 
 
 class Consumer(BaseConsumer):

@@ -25,6 +25,8 @@ OF_CONSUMERS = {
     "value_deserializer": None,
     "key_deserializer": None,
 }
+if "allow_auto_create_topics" in KafkaConsumer.DEFAULT_CONFIG:
+    OF_CONSUMERS["allow_auto_create_topics"] = False
 CONSUMER_DEFAULTS = {"session_timeout_ms": 10000, "heartbeat_interval_ms": 3000, "max_poll_interval_ms": 60000, "metadata_max_age_ms": 10000, "max_poll_records": 100}
 PRODUCER_DEFAULTS = {"max_request_size": 1114112, "metadata_max_age_ms": 10000, "retries": 1000000}
 OF_PRODUCERS = {"acks": "all"}
@@ -70,10 +72,13 @@ class Broker(ConsumerRebalanceListener):
 
     # ---- intake ----
 
-    def join(self, assigned, revoked):
+    def join(self, assigned, revoked, stopping):
         self.assigned = assigned
         self.revoked = revoked
         self.consumer = KafkaConsumer(**dict(CONSUMER_DEFAULTS, **dict(self.config, **dict(OF_CONSUMERS, group_id=self.topics.group))))
+        # An orchestrator makes the topic. To join without it would mean to join again.
+        while not self.consumer.partitions_for_topic(self.topics.tasks) and not stopping.wait(0.2):
+            pass
         self.consumer.subscribe([self.topics.tasks], listener=self)
 
     def on_partitions_assigned(self, assigned):
@@ -143,9 +148,9 @@ class Broker(ConsumerRebalanceListener):
 
     # ---- reports ----
 
-    def send(self, value):
+    def send(self, value, key=None):
         try:
-            return Sent(self.producer.send(self.topics.results, value))
+            return Sent(self.producer.send(self.topics.results, value, key=key))
         except KafkaError as reason:
             return Sent(error=reason)
 

@@ -82,6 +82,7 @@ class Worker:
         self.job = None                        # the one in hand
         self.jobs = queue.SimpleQueue()        # to the executing thread; None: there will be no more
         self.stopping = threading.Event()
+        self.joined = threading.Event()
         self.ended = threading.Event()
         self.stopped = Remembered()            # attempts that are not to run (any more)
         self.answered = Remembered()           # attempts whose report is acknowledged
@@ -239,7 +240,8 @@ class Worker:
     # ---- intake ----
 
     def take(self):
-        self.broker.join(self.assigned, self.revoked)
+        self.broker.join(self.assigned, self.revoked, self.stopping)
+        self.joined.set()
         try:
             while not self.stopping.is_set() and not is_told("TERMINATE_FILE"):
                 if is_told("LOCK_FILE"):
@@ -347,7 +349,10 @@ class Worker:
             self.claim_due(now)
 
     def beat_is_due(self, now):
-        """Now and then; more often while a task is claimed, and at once when there is news: other partitions, free again."""
+        """Now and then; more often while a task is claimed, and at once when there is news: other partitions, free again. Not before
+        there are topics: a producer would have the broker make them in its own way."""
+        if not self.joined.is_set():
+            return False
         with self.lock:
             claimed = self.job is not None and self.job.task is not None and now >= self.job.started + CLAIM_AFTER
             free = self.job is None
@@ -376,7 +381,7 @@ class Worker:
         self.told_at, self.told_free, self.told_partitions = time.monotonic(), not busy, sorted(self.broker.partitions())
         return self.broker.send(self.transport.seal(wire.encode(wire.report(
             "heartbeat", self.name, host=self.host, pid=os.getpid(), version="kser-adapter " + __version__, queue=self.queue_name,
-            slots=1, free=int(not busy), waiting=0, claims=claims, partitions=self.told_partitions, **further))))
+            slots=1, free=int(not busy), waiting=0, claims=claims, partitions=self.told_partitions, **further))), key=self.name.encode())  # in their order, the last one last
 
     def entrypoints(self):
         return [{"name": name, "required": list(entrypoint.REQUIRED_FIELDS)} for name, entrypoint in sorted(self.controller.ENTRYPOINTS.items())]
@@ -396,7 +401,8 @@ class Worker:
             logger.warning("Adapter.Control: a record cannot be used: %s", reason)
 
     def leave(self):
-        self.send_beat(leaving=True).wait(LAST_WAIT)
+        if self.joined.is_set():
+            self.send_beat(leaving=True).wait(LAST_WAIT)
         self.broker.close()
 
 

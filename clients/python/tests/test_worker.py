@@ -47,6 +47,7 @@ class Broker:
         self.unacknowledged = 0
         self.acknowledged = []
         self.given_back = []
+        self.keys = []
 
     # what tests do
 
@@ -75,7 +76,7 @@ class Broker:
 
     # what the worker does
 
-    def join(self, assigned, revoked):
+    def join(self, assigned, revoked, stopping):
         self.assigned, self.revoked = assigned, revoked
         self.mine = {0}
         assigned([0])
@@ -115,7 +116,8 @@ class Broker:
     def leave(self):
         self.log.append("left")
 
-    def send(self, value):
+    def send(self, value, key=None):
+        self.keys.append(key)
         message = json.loads(value)
         if not self.unacknowledged:
             self.log.append(message)
@@ -392,6 +394,7 @@ def test_heartbeats(broker, start):
     made = start(queue_name="py")
     until(lambda: broker.reports("heartbeat"), "a heartbeat")
     first = broker.reports("heartbeat")[0]
+    assert broker.keys[0] == made.name.encode(), "in one partition, so that the last one comes last"
     assert first["worker"] == made.name and first["queue"] == "py" and first["slots"] == 1 and first["waiting"] == 0
     assert {"name": "jobs.Hello", "required": ["name"]} in first["entrypoints"]
     until(lambda: broker.reports("heartbeat")[-1]["partitions"] == [0], "its partitions are told at once")
