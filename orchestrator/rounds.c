@@ -21,7 +21,6 @@
 #define MAKE_AGAIN_MS 1000     /* until a topic that could not be made is tried again */
 #define GATE_LOOK_MS 100       /* between two looks at what the orchestrators have committed */
 #define GATE_TELL_MS 10000     /* waiting for so long is told */
-#define LOSE_APART_MS 2000     /* between two findings that a task is lost: a heartbeat, which may bring its claim */
 #define FOUND_TOLD_MAX 20      /* lines for what one round found */
 #define LOOKS_MAX (OFFSETS_GROUPS_MAX - 1) /* queues in one round, each with a group; where there are more they take turns */
 
@@ -31,7 +30,6 @@ struct rounds {
 	struct renewal renewal;
 	int64_t started_ms; /* the last round */
 	int64_t learned_ms; /* the partitions */
-	int64_t lost_ms;    /* when what is lost was asked for last */
 	int first;          /* the queue that is looked at first */
 	bool told;          /* that rounds cannot be completed */
 
@@ -283,15 +281,6 @@ static enum status lose(struct rounds *rounds, int queue, struct error *err)
 	return E_OK;
 }
 
-/* Rounds that follow each other closely must not find the same twice before a heartbeat could come. */
-static void keep_apart(struct rounds *rounds)
-{
-	int64_t wait_ms = rounds->lost_ms + LOSE_APART_MS - clock_monotonic_ms();
-	if (wait_ms > 0 && wait_ms <= LOSE_APART_MS)
-		(void)cell_pause(rounds->engine.cell, wait_ms);
-	rounds->lost_ms = clock_monotonic_ms();
-}
-
 /* --- A round */
 
 /* Does one step for some queues, from the one whose turn it is. */
@@ -323,8 +312,7 @@ static enum status steps(struct rounds *rounds, struct error *err)
 	if (!status)
 		status = expire(rounds, err);
 	if (!status)
-		keep_apart(rounds);
-	if (!status)
+		if (!status)
 		status = for_queues(rounds, looks, lose, err);
 	rounds->first = queues > looks ? (rounds->first + looks) % queues : 0;
 	return status;

@@ -10,6 +10,7 @@ declare
 	went_back constant text := 'the end of the log went back, the topic may have been made anew';
 	beyond constant text := 'the committed offset is beyond the end of the log';
 	below constant text := 'the committed offset is below the start of the log';
+	strange constant text := 'the committed offset is not of a kser worker';
 	was constant text := before.problems[p];
 	was_since constant timestamptz := before.since[p];
 	found_problem text;
@@ -23,15 +24,17 @@ begin
 	elsif committed > log_end then
 		return query select beyond, null::bigint, t;
 		return;
-	elsif was in (went_back, beyond) and t - was_since < patience then
+	elsif committed is not null and marked is not true then
+		return query select strange, null::bigint, t;
+		return;
+	-- A worker's own commit may pass what a stranger has committed and not done yet.
+	elsif was in (went_back, beyond, strange) and t - was_since < patience then
 		return query select was, null::bigint, was_since;
 		return;
 	elsif committed is null and log_start = log_end then
 		found_reach := log_end;
 	elsif committed is null then
 		found_problem := 'no worker has committed an offset yet';
-	elsif marked is not true then
-		found_problem := 'the committed offset is not of a kser worker';
 	elsif committed < log_start then
 		if was = below and t - was_since >= patience then
 			return query select was, log_start, was_since; -- told, and yet a proof: what was below the start is gone

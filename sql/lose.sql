@@ -2,10 +2,11 @@
 -- answered, though no answer is here. Called when the replies up to ends noted after that look are applied.
 --
 --   of_epoch  the round; nothing is done unless the last look at the queue was in it
---   between   a task is lost when a second look, so long after a first one, finds it so again
+--   between   a task is lost when a second look, so long after a first finding, finds it so again: more than a heartbeat, which may
+--             have brought its claim, and was applied if it came before that look
 --
 -- A row for each task that was lost: it is started again with another attempt, or has FAILED at its tenth loss. No failure is counted.
-create or replace function kser.lose(queue text, of_epoch bigint, "between" interval default '2 s')
+create or replace function kser.lose(queue text, of_epoch bigint, "between" interval default '2500 ms')
 returns table (operation_id uuid, "position" integer, attempt integer) language plpgsql volatile
 set search_path = pg_catalog, kser, pg_temp as $$
 #variable_conflict use_column
@@ -40,7 +41,7 @@ begin
 	on conflict do nothing;
 
 	for lost in
-		select l.* from (select * from suspects s where s.queue = of_queue and s.since < t and s.since <= t - "between" order by s.operation_id, s.position) as s,
+		select l.* from (select * from suspects s where s.queue = of_queue and s.since <= proof.looked_at - "between" order by s.operation_id, s.position) as s,
 			lateral (select k.operation_id, k.position from tasks k where k.operation_id = s.operation_id and k.position = s.position and k.attempt = s.attempt for update skip locked) as l
 	loop
 		return query select * from lose_one(t, lost.operation_id, lost.position, proof, losses_max);

@@ -116,6 +116,16 @@ def test_emptied_by_retention_and_nobody_committed(rounds):
     assert rounds.look([None], [5], marked=[None], starts=[5])["passed"] == [epoch]
 
 
+# It may have committed a record before it had done it; the worker's own commit behind that record must not vouch for it.
+def test_a_mark_is_not_believed_at_once_after_a_stranger(rounds):
+    rounds.sample([5])
+    rounds.look([4], [5], marked=[False])
+    proof = rounds.look([5], [5])
+    assert proof["passed"] == [None] and proof["problems"] == ["the committed offset is not of a kser worker"]
+    rounds.older(61)
+    assert rounds.look([5], [5])["passed"] != [None]
+
+
 def test_a_stranger_in_the_group_proves_nothing(rounds):
     rounds.sample([5, 5])
     proof = rounds.look([5, 5], [5, 5], marked=[False, None])
@@ -247,6 +257,20 @@ def test_only_in_the_round_of_the_look(engine, rounds, running):
     assert engine.value("select count(*) from kser.suspects") == 1
 
 
+# The heartbeat that brings a claim may come after the look and its replies were read, and before the verdict: the time between two
+# findings counts up to the second look only.
+def test_the_second_look_must_be_a_heartbeat_after_the_first_finding(engine, rounds, running):
+    operation, _ = running(1)
+    rounds.answered()
+    rounds.lose(between="2 s")
+    rounds.answered()
+    engine.rows("update kser.suspects set since = since - interval '3 s'")
+    engine.rows("update kser.proofs set looked_at = looked_at - interval '2 s'")
+    assert rounds.lose(between="2 s") == []
+    rounds.answered()
+    assert rounds.lose(between="2 s") == [(operation, 0, 1)]
+
+
 def test_a_round_without_a_proof_forgets_the_suspects(engine, rounds, running):
     running(1)
     rounds.answered()
@@ -265,6 +289,7 @@ def test_queues_are_apart(engine, rounds):
     rounds.answered(queue="gpu")
     rounds.lose(queue="gpu", between="2 s")
     assert engine.value("select count(*) from kser.suspects") == 2
+    rounds.answered(queue="gpu")
     assert rounds.lose(queue="gpu") == [(gpu, 0, 1)]
     assert engine.statuses(default) == ["RUNNING"]
     rounds.answered()
