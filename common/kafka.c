@@ -144,7 +144,7 @@ static const struct default_property of_consumers[] = {
 	{"allow.auto.create.topics", "false"},       /* topics are made with our number of partitions, not the broker's */
 	{"session.timeout.ms", "6000"},
 	{"heartbeat.interval.ms", "1500"},
-	{"max.poll.interval.ms", "60000"},           /* also how long a group waits for a member that does not poll */
+	{"max.poll.interval.ms", "12000"},           /* who cannot go on for so long (a database that it cannot reach) gives its partitions to others */
 	{"queued.min.messages", "100000"},
 	{"queued.max.messages.kbytes", "16384"},
 	{"enable.auto.commit", "false"},

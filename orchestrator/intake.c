@@ -12,6 +12,7 @@
 
 #define COMMIT_INTERVAL_MS 250
 #define REVOKE_WAIT_MS 3000
+#define REJOIN_MAX_MS 60000 /* the longest wait for an assignment before joining anew */
 
 /* Partitions of the topic of operations are numbered behind those of results. */
 #define SUBMISSIONS_FROM PARTITIONS_MAX
@@ -32,6 +33,7 @@ struct intake {
 	char operations[250];
 	int64_t committed_ms;
 	int64_t unassigned_ms; /* since when the group has given us no assignment; 0: it has */
+	int64_t rejoin_ms;     /* how long that is borne: grows with each time that it did not help */
 	char client_id[32];
 	bool paused; /* submissions */
 	struct assigned partitions[2 * PARTITIONS_MAX];
@@ -114,6 +116,7 @@ static void rebalance(rd_kafka_t *consumer, rd_kafka_resp_err_t event, rd_kafka_
 	(void)consumer;
 	intake->unassigned_ms = event == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS ? 0 : clock_monotonic_ms();
 	if (event == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+		intake->rejoin_ms = cell_settings(intake->cell)->rejoin_ms;
 		assign(intake, list);
 		log_info("partitions assigned", "count", LOG_INT(list->cnt));
 		return;
@@ -150,7 +153,7 @@ static enum status join(struct intake *intake, struct error *err)
 enum status intake_open(struct cell *cell, const char *client_id, intake_revoked *revoked, void *context, struct intake **intake, struct error *err)
 {
 	struct intake *made = xcalloc(1, sizeof *made);
-	*made = (struct intake){.cell = cell, .revoked = revoked, .context = context};
+	*made = (struct intake){.cell = cell, .revoked = revoked, .context = context, .rejoin_ms = cell_settings(cell)->rejoin_ms};
 	snprintf(made->client_id, sizeof made->client_id, "%s", client_id);
 	topics_named(cell_topics(cell), "results", made->results);
 	topics_named(cell_topics(cell), "operations", made->operations);
@@ -195,8 +198,9 @@ static void tell(const rd_kafka_message_t *event)
 rd_kafka_message_t *intake_next(struct intake *intake, int timeout_ms)
 {
 	/* A member that the group has forgotten, or a client that has lost its way, would wait for ever: a new one joins. */
-	if (intake->unassigned_ms && clock_monotonic_ms() - intake->unassigned_ms >= cell_settings(intake->cell)->rejoin_ms) {
+	if (intake->unassigned_ms && clock_monotonic_ms() - intake->unassigned_ms >= intake->rejoin_ms) {
 		log_warning("no assignment from the group, joining it anew", "client", intake->client_id);
+		intake->rejoin_ms = intake->rejoin_ms < REJOIN_MAX_MS / 2 ? 2 * intake->rejoin_ms : REJOIN_MAX_MS;
 		intake_rejoin(intake);
 	}
 	rd_kafka_message_t *record = rd_kafka_consumer_poll(intake->consumer, timeout_ms);

@@ -44,6 +44,10 @@
 /* Whose commits these are: the proof of loss trusts only offsets with this mark. */
 #define COMMIT_MARK "kser1"
 
+/* The longest wait for an assignment before joining anew, and how long leaving may take then. */
+#define REJOIN_MAX_MS 60000
+#define REJOIN_CLOSE_MS 500
+
 /* A record that came although its partition was paused. */
 struct spare {
 	rd_kafka_message_t *record;
@@ -78,6 +82,8 @@ struct intake {
 	bool all_paused;
 	bool stopped;
 	bool revoking;         /* waits for what runs before it lets partitions go */
+	int64_t unassigned_ms; /* since when the group has given us no assignment, monotonic; 0: it has */
+	int64_t rejoin_ms;     /* how long that is borne: grows with each time that it did not help */
 	bool closing;          /* all that could be committed is; a revocation waits for nobody */
 };
 
@@ -462,12 +468,74 @@ static void on_rebalance(rd_kafka_t *consumer, rd_kafka_resp_err_t error, rd_kaf
 	(void)consumer;
 	struct intake *intake = opaque;
 	if (error == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+		intake->unassigned_ms = 0;
+		intake->rejoin_ms = intake->setup.rejoin_ms;
 		assign(intake, list);
 		return;
 	}
+	intake->unassigned_ms = clock_monotonic_ms();
 	if (error != RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS)
 		log_error("could not rebalance", "error", rd_kafka_err2str(error));
 	revoke(intake, list);
+}
+
+/* ---- the membership ---- */
+
+static void watch_queue(rd_kafka_queue_t *queue, int wake_fd)
+{
+	static const uint64_t one = 1;
+	rd_kafka_queue_io_event_enable(queue, wake_fd, &one, sizeof one);
+}
+
+static enum status subscribe(struct intake *intake, struct error *err)
+{
+	rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(1);
+	rd_kafka_topic_partition_list_add(topics, intake->setup.topic, RD_KAFKA_PARTITION_UA);
+	rd_kafka_resp_err_t error = rd_kafka_subscribe(intake->consumer, topics);
+	rd_kafka_topic_partition_list_destroy(topics);
+	return error ? fail(err, E_INVALID, "cannot subscribe to %s: %s", intake->setup.topic, rd_kafka_err2str(error)) : E_OK;
+}
+
+static void close_queues(struct intake *intake)
+{
+	watch_queue(intake->records, -1);
+	watch_queue(intake->commits, -1);
+	rd_kafka_queue_destroy(intake->records);
+	rd_kafka_queue_destroy(intake->commits);
+}
+
+/* A new member of the group. What goes wrong leaves none. */
+static enum status join(struct intake *intake, struct error *err)
+{
+	const struct intake_setup *setup = &intake->setup;
+	enum status status = kafka_consumer(setup->brokers, setup->properties, setup->client_id, setup->group, on_rebalance, intake, &intake->consumer, err);
+	if (status)
+		return status;
+	intake->records = rd_kafka_queue_get_consumer(intake->consumer);
+	intake->commits = rd_kafka_queue_new(intake->consumer);
+	watch_queue(intake->records, setup->wake_fd);
+	watch_queue(intake->commits, setup->wake_fd);
+	intake->committing = false;
+	intake->drained = false;
+	intake->unassigned_ms = clock_monotonic_ms();
+	status = subscribe(intake, err);
+	if (status) {
+		close_queues(intake);
+		kafka_consumer_close(intake->consumer, 0);
+	}
+	return status;
+}
+
+/* A member that the group has forgotten, or a client that has lost its way, would wait for ever: a new one joins. Nothing is assigned. */
+static enum status rejoin_when_due(struct intake *intake, struct error *err)
+{
+	if (!intake->unassigned_ms || intake->stopped || clock_monotonic_ms() - intake->unassigned_ms < intake->rejoin_ms)
+		return E_OK;
+	log_warning("no assignment from the group, joining it anew", "group", intake->setup.group);
+	intake->rejoin_ms = sooner(2 * intake->rejoin_ms, REJOIN_MAX_MS);
+	close_queues(intake);
+	kafka_consumer_close(intake->consumer, REJOIN_CLOSE_MS);
+	return join(intake, err);
 }
 
 /* ---- taking ---- */
@@ -628,6 +696,9 @@ static void open_gate(struct intake *intake)
 
 enum status intake_take(struct intake *intake, struct error *err)
 {
+	enum status joined = rejoin_when_due(intake, err);
+	if (joined)
+		return joined;
 	enum status status = E_OK;
 	intake->round_ms = clock_monotonic_ms();
 	open_gate(intake);
@@ -706,39 +777,16 @@ void intake_stop(struct intake *intake)
 
 /* ---- the beginning and the end ---- */
 
-static void watch_queue(rd_kafka_queue_t *queue, int wake_fd)
-{
-	static const uint64_t one = 1;
-	rd_kafka_queue_io_event_enable(queue, wake_fd, &one, sizeof one);
-}
-
-static enum status subscribe(struct intake *intake, struct error *err)
-{
-	rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(1);
-	rd_kafka_topic_partition_list_add(topics, intake->setup.topic, RD_KAFKA_PARTITION_UA);
-	rd_kafka_resp_err_t error = rd_kafka_subscribe(intake->consumer, topics);
-	rd_kafka_topic_partition_list_destroy(topics);
-	return error ? fail(err, E_INVALID, "cannot subscribe to %s: %s", intake->setup.topic, rd_kafka_err2str(error)) : E_OK;
-}
-
 enum status intake_open(const struct intake_setup *setup, struct intake **opened, struct error *err)
 {
 	struct intake *intake = xcalloc(1, sizeof *intake);
 	intake->setup = *setup;
 	intake->hand = setup->hand;
 	intake->gate = setup->gate;
-	enum status status = kafka_consumer(setup->brokers, setup->properties, setup->client_id, setup->group, on_rebalance, intake, &intake->consumer, err);
-	if (status) {
-		free(intake);
-		return status;
-	}
-	intake->records = rd_kafka_queue_get_consumer(intake->consumer);
-	intake->commits = rd_kafka_queue_new(intake->consumer);
-	watch_queue(intake->records, setup->wake_fd);
-	watch_queue(intake->commits, setup->wake_fd);
-	status = subscribe(intake, err);
+	intake->rejoin_ms = setup->rejoin_ms;
+	enum status status = join(intake, err);
 	if (status)
-		intake_close(TAKE(intake), 0, true);
+		free_pointer(&intake);
 	*opened = intake;
 	return status;
 }
@@ -759,10 +807,7 @@ void intake_close(struct intake *intake, int timeout_ms, bool forget_tasks)
 	drop_spares(intake);
 	if (forget_tasks)
 		hand_visit(intake->hand, forget, intake);
-	watch_queue(intake->records, -1);
-	watch_queue(intake->commits, -1);
-	rd_kafka_queue_destroy(intake->records);
-	rd_kafka_queue_destroy(intake->commits);
+	close_queues(intake);
 	kafka_consumer_close(intake->consumer, timeout_ms / 2);
 	if (!forget_tasks)
 		return;

@@ -36,6 +36,7 @@ struct intake_setup {
 	struct claims *claims;
 	struct queue *queue; /* where tasks go */
 	size_t queue_room;   /* as it was made */
+	int64_t rejoin_ms;   /* without an assignment for so long it joins the group anew */
 	/* The record cannot be used; a report is to be sent as the task's reply. */
 	void (*unusable)(void *context, struct kser_task *task, const char *reason);
 	/* Lets acknowledgements come in, and what is asked of `claims` go out, for at most `wait_ms`: called while a revocation waits for them. */

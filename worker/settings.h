@@ -24,6 +24,7 @@ struct worker_settings {
 	int64_t slots;
 	int64_t drain_ms;
 	int64_t session_ms;
+	int64_t rejoin_ms;
 	int64_t claim_after_ms;
 	int64_t beat_ms;
 	int64_t silence_ms;

@@ -505,7 +505,7 @@ static enum status open_control(struct kser_worker *worker, struct error *err)
 static enum status open_intake(struct kser_worker *worker, size_t room, struct error *err)
 {
 	struct intake_setup setup = {.brokers = worker->settings.brokers, .properties = &worker->properties, .client_id = "kser-worker",
-		.group = worker->group, .topic = worker->tasks_topic, .wake_fd = worker->wake_fd, .queue = worker->queue, .queue_room = room,
+		.group = worker->group, .topic = worker->tasks_topic, .wake_fd = worker->wake_fd, .queue = worker->queue, .queue_room = room, .rejoin_ms = worker->settings.rejoin_ms,
 		.in_hand_max = room + (size_t)worker->settings.slots + UNACKNOWLEDGED_MAX, .hand = &worker->hand, .gate = &worker->gate,
 		.claims = &worker->claims, .unusable = unusable, .serve = serve, .context = worker};
 	enum status status = wait_for_topic(worker, worker->tasks_topic, &worker->tasks_partitions, err);
