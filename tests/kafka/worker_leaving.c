@@ -81,8 +81,8 @@ Test(worker_leaving, drain_limit)
 {
 	struct cluster cluster;
 	cluster_open(&cluster, 1);
-	cluster_send_task(&cluster, 0, 1, 1, "hold", "{}", NULL, "");
 	cluster_send_task(&cluster, 0, 2, 1, "sleep", "{\"seconds\": 300}", NULL, "");
+	cluster_send_task(&cluster, 0, 1, 1, "hold", "{}", NULL, "");
 	struct child worker = worker_start(&cluster, (const char *const[]){"--drain-timeout=300ms", write_config(), NULL});
 	int background, leader;
 	wait_for_note(&background, &leader);
