@@ -81,3 +81,48 @@ const struct command command_db_status = {
 	.database = true,
 	.run = run_status,
 };
+
+struct generation_options {
+	const char *reason;
+};
+
+static enum exit_code run_new_generation(const struct invocation *invocation)
+{
+	const struct generation_options *options = invocation->options;
+	struct connection *connection CLEANUP(connection_close_pointer) = NULL;
+	PGresult *rows CLEANUP(result_clear) = NULL;
+	struct error err = {0};
+	if (!options->reason || !options->reason[0]) {
+		fail(&err, E_INVALID, "expected --reason TEXT: why everything that runs is to be started again");
+		return complain(&err);
+	}
+	enum exit_code code = session_open(invocation, true, &connection);
+	if (code != EXIT_OK)
+		return code;
+	if (session_run(connection, "new_generation.sql", (const char *[]){options->reason}, 1, &rows, &err))
+		return complain(&err);
+	printf("generation %s\n", PQgetvalue(rows, 0, 0));
+	return EXIT_OK;
+}
+
+static const struct option_row generation_rows[] = {
+	{.setting = {.name = "reason", .kind = SETTING_TEXT, .offset = offsetof(struct generation_options, reason),
+		.help = "why; kept in kser.history"}, .letter = 'r', .argument = "TEXT"},
+};
+
+const struct command command_db_new_generation = {
+	.name = "db new-generation",
+	.arguments = "",
+	.summary = "after a restore: forget what was sent, start again what runs",
+	.details =
+		"Replies to everything dispatched until now count no more, and each task that runs is\n"
+		"started again: it may run twice. Needed when kser db doctor says that nothing is\n"
+		"dispatched (the database was set back). Another server is noticed without it.\n",
+	.examples = "  kser db new-generation --reason 'restored the backup of Monday'\n",
+	.options = generation_rows,
+	.option_count = COUNT_OF(generation_rows),
+	.defaults = &(const struct generation_options){0},
+	.options_size = sizeof(struct generation_options),
+	.database = true,
+	.run = run_new_generation,
+};

@@ -17,6 +17,7 @@ static const struct command *const commands[] = {
 	&command_pause,
 	&command_resume,
 	&command_retry,
+	&command_explain,
 	&command_worker_ls,
 	&command_dead_ls,
 	&command_dead_show,
@@ -28,6 +29,7 @@ static const struct command *const commands[] = {
 	&command_db_migrate,
 	&command_db_status,
 	&command_db_doctor,
+	&command_db_new_generation,
 	&command_message_check,
 	&command_dev,
 };

@@ -120,3 +120,13 @@ enum status session_run(struct connection *connection, const char *file, const c
 	const struct embedded_file *statement = embedded_find(embedded_cli_statements, embedded_cli_statements_count, file);
 	return connection_run(connection, statement, values, count, false, STATEMENT_TIMEOUT_MS, result, err);
 }
+
+enum status session_begin(struct connection *connection, struct error *err)
+{
+	return connection_script(connection, "begin", STATEMENT_TIMEOUT_MS, err);
+}
+
+enum status session_commit(struct connection *connection, struct error *err)
+{
+	return connection_script(connection, "commit", STATEMENT_TIMEOUT_MS, err);
+}

@@ -36,6 +36,10 @@ MUST_USE enum exit_code session_open(const struct invocation *invocation, bool c
 MUST_USE enum status session_look(const struct invocation *invocation, struct connection **connection, bool *away,
 	enum status (*look)(struct connection *connection, void *context, struct error *err), void *context, struct error *err);
 
+/* A transaction of several statements; one that is not committed ends with the connection. */
+MUST_USE enum status session_begin(struct connection *connection, struct error *err);
+MUST_USE enum status session_commit(struct connection *connection, struct error *err);
+
 /* Runs the statement of that file; parameters are texts (NULL: null). The result belongs to the caller, NULL on error. */
 MUST_USE enum status session_run(struct connection *connection, const char *file, const char *const *parameters, int count, PGresult **result,
 	struct error *err);

@@ -4,6 +4,7 @@
 #include "cli/commands.h"
 #include "cli/input.h"
 #include "cli/operations.h"
+#include "common/fault.h"
 #include "common/json.h"
 #include "common/limits.h"
 
@@ -140,6 +141,16 @@ static void add_doubt(struct connection *connection, struct error *err)
 		fail(err, E_RETRY, "%s; it may have been submitted all the same: give it a key to submit it safely again", reason.text);
 }
 
+static enum status submit(struct connection *connection, const char *list, PGresult **rows, struct error *err)
+{
+	enum status status = session_begin(connection, err);
+	if (!status)
+		status = session_run(connection, "submit.sql", (const char *[]){list}, 1, rows, err);
+	if (!status && FAULT("submit.before_commit"))
+		status = fail(err, E_FATAL, "the submission was broken off by a test");
+	return status ? status : session_commit(connection, err);
+}
+
 static enum exit_code run_submit(const struct invocation *invocation)
 {
 	const struct submit_options *options = invocation->options;
@@ -157,7 +168,7 @@ static enum exit_code run_submit(const struct invocation *invocation)
 	enum exit_code code = session_open(invocation, true, &connection);
 	if (code != EXIT_OK)
 		return code;
-	if (session_run(connection, "submit.sql", (const char *[]){list.bytes}, 1, &rows, &err)) {
+	if (submit(connection, list.bytes, &rows, &err)) {
 		add_doubt(connection, &err);
 		return complain(&err);
 	}

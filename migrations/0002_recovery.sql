@@ -4,6 +4,7 @@ alter table kser.meta add halted text;                  -- why nothing is dispat
 alter table kser.meta add synchronous_failover boolean not null default false; -- declared: a standby that takes over has all commits
 
 alter table kser.tasks add crashes smallint;            -- attempts whose worker died; null: none
+-- tasks.answer also says whether the last attempt may still run: null when it ended without a word of its worker, -1 when it was handed back.
 alter table kser.tasks add tries_since timestamptz;     -- dispatch of the first attempt that did not succeed: policy.budget counts from it
 
 -- Unfinished operations with a deadline.

@@ -30,7 +30,7 @@ begin
 		update kser.tasks set status = 'FAILED', finished_at = t, retcode = 499, error = 'Cancelled', stdout = null, retval = null,
 			stderr = concat_ws(': ', 'cancelled by ' || session_user, left(reason, 500))
 		where operation_id = operation and position = (s.k).position;
-		perform kser.end_operation(t, operation, (s.k).position, null);
+		perform kser.end_operation(t, operation, (s.k).position, kser.accumulated(operation, (s.k).position + 1));
 		perform kser.drop_ready(s.o, s.k);
 		perform kser.note_verb('cancel', s.k, reason, json_build_object('answer', answer));
 	end if;

@@ -13,7 +13,6 @@ begin
 				when k.position is null or k.status = 'FAILED' then 'not_ended'
 				when k.status = 'RUNNING' and (o.status = 'PENDING' or o.started_at is null) then 'not_started'
 				when k.status = 'RUNNING' and r.rows > 0 then 'running_and_ready'
-				when o.held and r.rows > 0 then 'held_and_ready'
 				when r.rows > 1 then 'ready_twice'
 				when k.status = 'PENDING' and not o.held and r.rows is null and m.halted is null then 'stranded'
 			end as code
@@ -31,7 +30,6 @@ begin
 		('not_started', 'error', 'PENDING though a task of it runs', 'report it; kser show ID'),
 		('status_and_times', 'error', 'whose status and time of its end contradict each other', 'report it; kser show ID'),
 		('running_and_ready', 'warning', 'with a row in ready for the attempt that runs', 'none: it is deleted when it is due'),
-		('held_and_ready', 'warning', 'held, with a row in ready', 'none: it is deleted when it is due'),
 		('ready_twice', 'warning', 'with more than one row in ready', 'none: only one of them starts the task')
 	) as w (code, severity, finding, remedy) using (code);
 end

@@ -16,7 +16,7 @@ begin
 		return false;
 	end if;
 	if task.status in ('RUNNING', 'PENDING') then
-		update tasks k set mark = 0, status = 'FAILED', finished_at = t, retcode = stop.retcode, error = stop.error, stderr = coalesce(left(stop.reason, 500), 'stopped on request')
+		update tasks k set mark = 0, status = 'FAILED', finished_at = t, answer = case when k.status = 'PENDING' then k.answer end, retcode = stop.retcode, error = stop.error, stderr = coalesce(left(stop.reason, 500), 'stopped on request')
 		where k.operation_id = operation and k.position = at;
 	else
 		update tasks k set mark = 0 where k.operation_id = operation and k.position = at;

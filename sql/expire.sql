@@ -47,7 +47,7 @@ begin
 	if not found then
 		return false;
 	end if;
-	update tasks k set worker = claim.worker, crashes = case when is_alive then k.crashes else least(coalesce(k.crashes, 0) + 1, 32767) end,
+	update tasks k set worker = claim.worker, answer = null, crashes = case when is_alive then k.crashes else least(coalesce(k.crashes, 0) + 1, 32767) end,
 		tries_since = coalesce(k.tries_since, k.dispatched_at)
 	where k.operation_id = claim.operation_id and k.position = claim.position;
 	if is_alive then

@@ -15,8 +15,7 @@ begin
 	if exists (select from pg_roles where rolname = 'kser_operate') then
 		grant usage on schema kser to kser_operate;
 		grant execute on function kser.submit, kser.submit_many, kser.cancel, kser.cancel_many, kser.pause, kser.pause_many, kser.resume, kser.resume_many,
-			kser.retry, kser.retry_many, kser.redrive_dead, kser.drop_dead, kser.set_policy, kser.drop_policy, kser.doctor to kser_operate;
-		grant execute on function kser.new_generation to kser_operate;
+			kser.retry, kser.retry_many, kser.redrive_dead, kser.drop_dead, kser.set_policy, kser.drop_policy, kser.doctor, kser.explain, kser.new_generation to kser_operate;
 		grant select on all tables in schema kser to kser_operate;
 	end if;
 	if exists (select from pg_roles where rolname = 'kser_engine') then

@@ -16,7 +16,7 @@ declare
 	m meta;
 	named record;  -- parallel arrays: the names, in order
 	fresh record;  -- parallel arrays: attempts that are not in `claims` yet, their task rows locked
-	refused bigint;
+	told record;
 begin
 	select * into m from meta;
 	select array_agg(n.operation_id) as operations, array_agg(n.position) as positions, array_agg(n.uuid) as uuids, array_agg(n.attempt) as attempts, array_agg(n.generation) as generations
@@ -45,20 +45,18 @@ begin
 	where c.operation_id = n.operation_id and c.position = n.position and c.uuid = n.uuid and c.attempt = n.attempt and c.worker = of_worker
 		and n.generation = m.generation and c.renewed_at not between t - lease / 8 and t and k.status = 'RUNNING' and k.uuid = n.uuid and k.attempt = n.attempt;
 
-	-- A fresh statement: what is this worker's now. Told to stop, but not refused: what somebody wants ended.
+	-- Fresh statements: what is this worker's now. Told to stop, but not refused, is also what somebody wants ended.
+	-- (`limit` keeps the planner to looking up each name.)
+	select array_agg(n.ordinality) as inputs, count(*) filter (where k.mark is null) as refused into told
+	from unnest(named.operations, named.positions, named.uuids, named.attempts, named.generations) with ordinality as n (operation_id, position, uuid, attempt, generation)
+	left join lateral (select k.mark from claims c join tasks k on k.operation_id = c.operation_id and k.position = c.position
+		where c.operation_id = n.operation_id and c.position = n.position and c.uuid = n.uuid and c.attempt = n.attempt and c.worker = of_worker and n.generation = m.generation
+			and k.status = 'RUNNING' and k.uuid = n.uuid and k.attempt = n.attempt limit 1) as k on true
+	where k.mark is distinct from 0;
+	perform count_up('claims_refused', told.refused);
 	return query
 	select n.operation_id, n.position, n.uuid, n.attempt, n.generation
-	from unnest(named.operations, named.positions, named.uuids, named.attempts, named.generations) as n (operation_id, position, uuid, attempt, generation)
-	join tasks k on k.operation_id = n.operation_id and k.position = n.position
-	where n.generation = m.generation and k.mark <> 0 and k.status = 'RUNNING' and k.uuid = n.uuid and k.attempt = n.attempt
-		and exists (select from claims c where c.operation_id = n.operation_id and c.position = n.position and c.attempt = n.attempt and c.worker = of_worker);
-	return query
-	select n.operation_id, n.position, n.uuid, n.attempt, n.generation
-	from unnest(named.operations, named.positions, named.uuids, named.attempts, named.generations) as n (operation_id, position, uuid, attempt, generation)
-	where n.generation <> m.generation or not exists (select from claims c join tasks k on k.operation_id = c.operation_id and k.position = c.position
-		where c.operation_id = n.operation_id and c.position = n.position and c.uuid = n.uuid and c.attempt = n.attempt and c.worker = of_worker
-			and k.status = 'RUNNING' and k.uuid = n.uuid and k.attempt = n.attempt);
-	get diagnostics refused = row_count;
-	perform count_up('claims_refused', refused);
+	from unnest(named.operations, named.positions, named.uuids, named.attempts, named.generations) with ordinality as n (operation_id, position, uuid, attempt, generation)
+	where n.ordinality = any (told.inputs);
 end
 $$;

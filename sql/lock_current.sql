@@ -10,7 +10,7 @@ declare
 	present integer;
 begin
 	loop
-		select min(k.position) into present from kser.tasks k where k.operation_id = operation and k.status <> 'SUCCESS';
+		present := kser.current_position(operation);
 		if present is null or present = locked then
 			return true;
 		elsif waits then
@@ -86,7 +86,7 @@ $$;
 create or replace function kser.present_state(operation uuid, out o kser.operations, out k kser.tasks, out stop text) language plpgsql stable as $$
 begin
 	select * into o from kser.operations where id = operation;
-	select * into k from kser.tasks where operation_id = operation and status <> 'SUCCESS' order by position limit 1;
+	select * into k from kser.tasks where operation_id = operation and position = kser.current_position(operation);
 	select s.error into stop from kser.stops s where s.operation_id = k.operation_id and s.position = k.position and s.attempt = k.attempt;
 end
 $$;

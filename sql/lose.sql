@@ -56,7 +56,7 @@ declare
 	task tasks;
 begin
 	delete from suspects s where s.operation_id = operation and s.position = at;
-	update tasks k set losses = k.losses + 1, tries_since = coalesce(k.tries_since, k.dispatched_at)
+	update tasks k set losses = k.losses + 1, answer = null, tries_since = coalesce(k.tries_since, k.dispatched_at)
 	where k.operation_id = operation and k.position = at and k.status = 'RUNNING' and k.queue = proof.queue and k.epoch < proof.passed[k.partition + 1]
 		and not exists (select from claims c where c.operation_id = operation and c.position = at and c.attempt = k.attempt)
 	returning * into task;

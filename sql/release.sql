@@ -35,6 +35,8 @@ begin
 			insert into history (at, operation_id, position, uuid, attempt, kind, reason, worker)
 			values (t, back.operation_id, back.position, back.uuid, back.attempt, 'released', left(back.reason, 100), of_worker);
 		end if;
+		-- It runs nowhere any more: as good as a result for who wants to start it again.
+		update tasks k set answer = -1 where k.operation_id = back.operation_id and k.position = back.position;
 	end loop;
 	if released > 0 then
 		perform wake();

@@ -32,7 +32,7 @@ begin
 	if end_stopped(t, operation, at, null) then
 		return;
 	end if;
-	update tasks k set status = 'FAILED', finished_at = t, retcode = 504, error = 'Timeout', stderr = why, failures = least(k.failures + 1, 32767)
+	update tasks k set status = 'FAILED', finished_at = t, retcode = 504, error = 'Timeout', stderr = why, answer = null, failures = least(k.failures + 1, 32767)
 	where k.operation_id = operation and k.position = at;
 	perform fail_step(t, operation, at, false, accumulated(operation, at + 1));
 	delete from claims c where c.operation_id = operation and c.position = at;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "common/buffer.h"
+#include "common/fault.h"
 
 #define STATUS_TIMEOUT_MS 10000
 #define MIGRATE_TIMEOUT_MS 600000
@@ -63,29 +64,37 @@ enum status schema_check(struct connection *connection, struct error *err)
 	return E_OK;
 }
 
-/* All of it in one text, hence with begin and commit one transaction. */
-static void add_migration(struct buffer *text, const struct schema_status *schema)
+static void add_migrations(struct buffer *text, const struct schema_status *schema)
 {
-	char hash[17];
-	functions_hash(hash);
 	buffer_add_text(text, "begin;\n");
 	for (int i = schema->installed; i < schema->wanted; i++)
 		buffer_add(text, embedded_migrations[i].bytes, embedded_migrations[i].length);
+}
+
+static void add_functions(struct buffer *text, const struct schema_status *schema)
+{
+	char hash[17];
+	functions_hash(hash);
 	for (size_t i = 0; i < embedded_functions_count; i++)
 		buffer_add(text, embedded_functions[i].bytes, embedded_functions[i].length);
 	buffer_printf(text, "\ndo $$ begin perform kser.schema_installed(%d, '%s'); end $$;\ncommit;\n", schema->wanted, hash);
 }
 
+/* Two texts, the first begins and the second commits: one transaction. */
 static enum status migrate_locked(struct connection *connection, struct schema_status *before, struct error *err)
 {
-	struct buffer text CLEANUP(buffer_clear) = {0};
+	struct buffer migrations CLEANUP(buffer_clear) = {0}, functions CLEANUP(buffer_clear) = {0};
 	enum status status = schema_status(connection, before, err);
 	if (status)
 		return status;
 	if (before->installed > before->wanted)
 		return fail(err, E_CONFLICT, "the schema is version %d, newer than this program's %d; install a newer kser", before->installed, before->wanted);
-	add_migration(&text, before);
-	return connection_script(connection, text.bytes, MIGRATE_TIMEOUT_MS, err);
+	add_migrations(&migrations, before);
+	add_functions(&functions, before);
+	status = connection_script(connection, migrations.bytes, MIGRATE_TIMEOUT_MS, err);
+	if (!status && FAULT("migrate.midway"))
+		status = fail(err, E_FATAL, "the migration was broken off by a test");
+	return status ? status : connection_script(connection, functions.bytes, MIGRATE_TIMEOUT_MS, err);
 }
 
 enum status schema_migrate(struct connection *connection, struct schema_status *before, struct error *err)

@@ -7,12 +7,12 @@
 --   priority  -1,000,000 to 1,000,000, higher first
 --   queue     default queue of the tasks
 --   start_at  not before
---   deadline  so long after its start_at or now the operation is to have ended: sent along with each task, commands are stopped then
+--   deadline  so long after its start_at or now the operation is to have ended: else it is FAILED with Timeout, and what runs of it is stopped
 --   policy    default policy of the tasks (kser.policy_problem lists its keys)
 --   metadata  object, sent along with each task
 --   key_for   how long the key holds; null: while the operation is active
 --
--- Raises 22023 with the place and the limit for what is wrong.
+-- Raises 22023 with the place and the limit for what is wrong, 53400 when the backlog of the first task's queue is full.
 create or replace function kser.submit(name text, tasks jsonb default null, params jsonb default '{}', key text default null, priority integer default 0,
 	queue text default null, start_at timestamptz default null, deadline interval default null, policy jsonb default null, metadata jsonb default null,
 	key_for interval default null)

@@ -7,7 +7,8 @@ import pytest
 
 STATEMENTS = sorted((Path(__file__).resolve().parents[2] / "cli" / "statements").glob("*.sql"))
 READING = (["ls"], ["worker", "ls"], ["show", "01890000-0000-7000-8000-000000000000"], ["wait", "01890000-0000-7000-8000-000000000000"],
-           ["watch", "01890000-0000-7000-8000-000000000000"], ["submit", "--name", "echo"])
+           ["watch", "01890000-0000-7000-8000-000000000000"], ["submit", "--name", "echo"],
+           ["cancel", "01890000-0000-7000-8000-000000000000"], ["explain", "01890000-0000-7000-8000-000000000000"], ["dead", "ls"], ["policy", "ls"], ["db", "doctor"])
 
 
 def test_migrate_creates_and_then_has_nothing_to_do(bare, empty_database):
@@ -33,7 +34,7 @@ def test_status_as_json(kser):
     assert status["installed"] == status["wanted"] > 0 and status["functions_same"] is True and status["state"] == "up to date"
 
 
-@pytest.mark.parametrize("command", READING, ids=lambda command: command[0])
+@pytest.mark.parametrize("command", READING, ids=lambda command: "-".join(command[:2]))
 def test_without_the_schema_the_way_to_it_is_named(bare, empty_database, command):
     done = bare("--database", empty_database, *command)
     assert done.returncode == 5 and "kser db migrate" in done.stderr and done.stderr.count("\n") == 1

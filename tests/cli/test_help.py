@@ -5,13 +5,14 @@ import subprocess
 
 import pytest
 
-COMMANDS = ["submit", "ls", "show", "watch", "wait", "worker ls", "db migrate", "db status", "message check", "dev"]
+COMMANDS = ["submit", "ls", "show", "watch", "wait", "cancel", "pause", "resume", "retry", "explain", "worker ls", "dead ls", "dead show", "dead redrive", "dead drop",
+            "policy ls", "policy set", "policy drop", "db migrate", "db status", "db doctor", "db new-generation", "message check", "dev"]
 
 
 def test_the_list_names_every_command(bare):
     done = bare("--help")
     assert done.returncode == 0 and done.stderr == ""
-    listed = re.findall(r"^  ((?:[a-z]+ )*?[a-z]+)(?: [A-Z].*?)?  +\S", done.stdout.partition("Commands:")[2].partition("\n\n")[0], re.M)
+    listed = re.findall(r"^  ((?:[a-z]+ )*?[a-z-]+)(?: [A-Z].*?)?  +\S", done.stdout.partition("Commands:")[2].partition("\n\n")[0], re.M)
     assert listed == COMMANDS
 
 
@@ -34,7 +35,7 @@ def test_each_command_explains_itself(bare, command):
 def test_a_group_lists_its_commands(bare):
     done = bare("db", "--help")
     assert done.returncode == 0
-    assert [line.split()[:2] for line in done.stdout.splitlines()] == [["db", "migrate"], ["db", "status"]]
+    assert [line.split()[:2] for line in done.stdout.splitlines()] == [["db", "migrate"], ["db", "status"], ["db", "doctor"], ["db", "new-generation"]]
     assert bare("db").returncode == 2
 
 

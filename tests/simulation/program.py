@@ -47,7 +47,7 @@ def kill_all(suite, options):
     alive = 0
     for name in MUTANTS:
         clock = Clock()
-        found = suite.kill(name, range(first, last + 1)) if not MUTANTS[name].scenario else MUTANTS[name].scenario(suite.database(name))
+        found = suite.kill(name, range(first, last + 1))
         alive += found is None
         print(f"{name}: {'ALIVE' if found is None else found} ({clock.seconds():.1f} s)", flush=True)
     return alive > 0

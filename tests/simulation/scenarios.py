@@ -1,5 +1,6 @@
-"""Interleavings that need two sessions at the same time: who waits for whom, and what is read after a wait. Each returns what
-went wrong, or None. They hold for the functions as they are, and each kills a mutant."""
+"""Interleavings in the order told: those that need two sessions at the same time (who waits for whom, what is read after a wait), and
+one that chance meets too rarely. Each returns what went wrong, or None: nothing does with the functions as they are, and each shows a
+bug planted."""
 
 import json
 import threading
@@ -7,8 +8,10 @@ import threading
 import psycopg2
 import psycopg2.errors
 
-from simulation.database import ENGINE, UUID_AS_TEXT
+from simulation.database import ENGINE, UUID_AS_TEXT, Session
 from simulation.orchestrator import ADMIT, APPLY, DISPATCH
+from simulation.schedule import Schedule
+from simulation.world import Violation
 from support.waiting import wait_until
 
 SETTINGS = ENGINE + " -c sim.seconds=1900000000 -c sim.seed=scenario -c sim.call=0"
@@ -74,7 +77,7 @@ def applied(rows):
 
 
 def closing(scenario):
-    def run(database):
+    def run(database, switches=()):
         parties = [Party(database), Party(database), Party(database)]
         try:
             return scenario(*parties)
@@ -147,4 +150,43 @@ def result_of_a_claim_that_lapses(lane, sweeper, observer):
     return problem
 
 
-SCENARIOS = (result_waits_for_pause, pause_waits_for_result, result_of_a_claim_that_lapses)
+def answer_in_the_middle_of_a_round(database, switches=()):
+    """A task waits in a worker's hands for some rounds. In the middle of the next one it is run, answered and passed by the offset, before the
+    round reads the offset and after whatever it did first: the answer must be waited for."""
+    schedule = Schedule(Session(database), 1, switches)
+    schedule.settings = {**schedule.settings, "operations": (1, 1), "tasks": (1, 1), "processes": 1}
+    try:
+        schedule.set_up()
+        world = schedule.world
+        world.failure_rate = world.plan_rate = world.unknown_rate = world.broken_round_rate = 0
+        process, worker = world.processes[0], world.workers[0]
+        schedule.pass_time(2)
+        process.keeper.turn(True)
+        process.keeper.producer.flush()
+        while worker.poll():
+            pass
+        for _ in range(3):
+            worker.commit()
+            schedule.pass_time(2)
+            process.rounds.run()
+            for lane in process.lanes:
+                schedule.turn_of_lane(lane)
+            process.rounds.run()
+        schedule.pass_time(2)
+        process.rounds.step()
+        process.rounds.step()
+        worker.start()
+        worker.finish_some(1)
+        worker.producer.flush()
+        worker.commit()
+        process.rounds.run()
+        schedule.recover()
+        schedule.clean()
+    except Violation as violation:
+        return str(violation)
+    finally:
+        schedule.session.close()
+    return None
+
+
+SCENARIOS = (result_waits_for_pause, pause_waits_for_result, result_of_a_claim_that_lapses, answer_in_the_middle_of_a_round)

@@ -27,6 +27,7 @@ class Launch:
         self.task, self.operation, self.position, self.attempt, self.generation = row["uuid"], row["operation_id"], row["position"], row["attempt"], row["generation"]
         self.queue = row["queue"]
         self.limit_ms = row["limit_ms"]
+        self.epoch = row["epoch"]  # of the first time
         self.cause = cause       # the reply whose application made it; None: admitted
         self.call = call
         self.copies = []         # its records, however they came to be
@@ -87,7 +88,7 @@ class World:
 
     def saw(self, event, count=1):
         if count:
-            self.coverage[event] += count
+            self.coverage[event] += int(count)
 
     def violation(self, text):
         self.tell("VIOLATION %s", text)
@@ -131,6 +132,7 @@ class World:
             if launch.cause is not cause:
                 self.violation(f"{launch} was given again for {cause}, which did not start it")
             self.saw("re_emission")
+            self.saw("re_emission_two_epochs_later", row["epoch"] >= launch.epoch + 2)
             return launch
         if launch is not None:
             self.violation(f"{launch} was given twice as a new one")

@@ -133,6 +133,11 @@ def test_no_statement_scans_a_growing_table(another):
     engine.rows("set client_min_messages = log")
     engine.connection.notices = notices = Notices()
     seen = notices.texts
+    for call in ("hold('w', '[]', '8s')", "release('w', '[]')", "lose('', 1)", "expire(now(), now(), '8s')", "overdue()", "window_free()", "admit('', '{1}')", "measure_backlog()",
+                 "stops_open()", "take_redrive(1)", "sweep(1)"):
+        engine.rows(f"select * from kser.{call}")
+    engine.apply()
+    before = len(seen)
     engine.submit("x", [{"entrypoint": "a"}, {"entrypoint": "b", "queue": "other"}], key="k", policy={"max_attempts": 2, "delay": 0})
     engine.submit("x", 2)
     dispatches = engine.admit()
@@ -141,7 +146,7 @@ def test_no_statement_scans_a_growing_table(another):
     engine.apply(*[engine.result(d, 9 + i, retcode=1) for i, d in enumerate(engine.admit(queue="other") + engine.admit())])
     engine.rows("select kser.undeliverable(%s, 0, %s, 1, 1, 'x')", dispatches[0]["operation_id"], dispatches[0]["uuid"])
     engine.rows("select kser.bury('t', 1, 2, 'why', 'x', null)")
-    assert "operations_running" not in "".join(seen), "operations are looked up by id"
+    assert "operations_running" not in "".join(seen[before:]), "operations are looked up by id"
     beat(engine, uuid.uuid4())
     recover(engine)
     engine.rows("select * from kser.window_free()")

@@ -335,6 +335,7 @@ def test_stamped_anew_it_is_no_suspect(engine, rounds, running):
     rounds.answered()
     rounds.lose(between="2 s")
     assert engine.apply(engine.result(dispatch, 7))[0]["uuid"] == second["uuid"]
+    assert engine.rows("select l.* from kser.proofs p, lateral kser.lose_one(clock_timestamp(), %s, 1, p, 10) as l", operation) == [], "nor when it was stamped during the look"
     assert rounds.lose() == [] and engine.statuses(operation) == ["SUCCESS", "RUNNING"]
 
 

@@ -1,6 +1,11 @@
 """What somebody wants ended (kser.stops): whatever ends the attempt ends the operation. Deadlines of operations."""
 
+import threading
+import uuid
+
 import pytest
+
+from support.waiting import wait_until
 
 
 def ended(engine, operation):
@@ -126,6 +131,23 @@ def test_a_dispatch_of_a_stopped_task_is_not_given_again(engine, running):
     assert engine.statuses(operation) == ["SUCCESS", "RUNNING"]
 
 
+def test_a_result_that_waited_for_a_cancel_sees_it(engine, another, running):
+    """The verb has the task's row and marks it; the result waited for that row. Were the mark read before the wait, the operation would go on."""
+    operation, dispatch = running(2)
+    engine.rows("set lock_timeout = 0")
+    verb = another(autocommit=False)
+    assert verb.value("select kser.cancel(%s)", operation) == "asked"
+    answers = []
+    thread = threading.Thread(target=lambda: answers.extend(engine.apply(engine.result(dispatch, 1))))
+    thread.start()
+    watcher = another()
+    wait_until(lambda: watcher.value("select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"), 10, "the result to wait")
+    verb.connection.commit()
+    thread.join()
+    assert [(a["verdict"], a["uuid"]) for a in answers] == [("won", None)]
+    assert ended(watcher, operation) == CANCELLED and watcher.statuses(operation) == ["SUCCESS", "PENDING"] and clean(watcher)
+
+
 # --- Deadlines
 
 
@@ -176,7 +198,6 @@ def test_a_locked_operation_past_its_deadline_is_left_for_later(engine, another,
 
 
 def test_the_beat_tells_the_keeper_what_there_is_to_do(engine):
-    import uuid
     keeper, other = uuid.uuid4(), uuid.uuid4()
 
     def told(instance=keeper):

@@ -1,5 +1,6 @@
 """cancel, pause, resume, retry: what each does from every state, and in races with results, admissions and each other."""
 
+import json
 import threading
 
 import psycopg2
@@ -677,3 +678,35 @@ def test_who_may_steer(engine, play):
     assert engine.value("select kser.retry(%s)", operation) == "retried"
     engine.rows("reset role")
     assert engine.value("select array_agg(distinct actor) from kser.history") == ["postgres"]
+
+
+# --- Together with the functions that end attempts
+
+
+def test_what_was_stopped_without_a_word_may_still_run_and_what_was_handed_back_does_not(engine, play):
+    """Both were asked to stop. One worker says that it has; of the other nothing is heard, and after five seconds its attempt is fenced off."""
+    silent, obedient = play.submit(), play.submit()
+    dispatches = {d["operation_id"]: d for d in engine.admit()}
+    engine.rows("select * from kser.cancel_many(%s::uuid[])", [silent, obedient])
+    d = dispatches[obedient]
+    name = {"uuid": str(d["uuid"]), "op": str(obedient), "pos": 0, "attempt": 1, "gen": d["generation"], "reason": "stopped"}
+    engine.rows("select * from kser.release('w1', %s::jsonb)", json.dumps([name]))
+    engine.rows("update kser.stops set asked_at = now() - interval '6 s'")
+    engine.rows("select kser.overdue()")
+    assert [engine.operation(o)["error"] for o in (silent, obedient)] == ["Cancelled"] * 2
+    assert [engine.value("select kser.cancel(%s)", o) for o in (silent, obedient)] == ["withdrawn"] * 2
+    answer = verb(engine, "retry", silent)
+    assert answer[0] == "refused" and "may still run" in answer[1]
+    assert verb(engine, "retry", obedient) == "retried"
+    assert engine.value("select kser.retry(%s, force => true)", silent) == "retried"
+    assert {d["attempt"] for d in engine.admit()} == {2}
+
+
+def test_the_result_of_a_cancelled_task_counts_but_nothing_follows_and_retry_goes_on_behind_it(engine, play):
+    operation = play.submit()
+    dispatch = play.dispatch(operation)
+    engine.value("select kser.cancel(%s)", operation)
+    assert play.result(dispatch, stdout="done")["uuid"] is None
+    assert engine.statuses(operation) == ["SUCCESS", "PENDING"] and engine.operation(operation)["error"] == "Cancelled"
+    assert engine.value("select kser.retry(%s)", operation) == "retried"
+    assert [d["position"] for d in engine.admit()] == [1]
