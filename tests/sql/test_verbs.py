@@ -454,17 +454,20 @@ def test_a_verb_that_waited_for_a_result_sees_the_next_task(engine, play, anothe
     verb:  finds task 0 current, waits for its row
     apply: commits
     verb:  has the row of task 0, which is SUCCESS. Without its second look it would hold a lock on nothing: it could mark a task that has
-           ended, and the next result would pass it by.
+           ended, and the result of task 1 could start task 2 before the verb commits.
     """
     operation = play.submit()
     dispatch = play.dispatch(operation)
     lane = another(autocommit=False)
+    steerer = user(autocommit=False)
     second, = lane.apply(lane.result(dispatch, 1))
-    thread, got = in_thread(lambda: user().value(f"select kser.{name}(%s)", operation))
+    thread, got = in_thread(lambda: steerer.value(f"select kser.{name}(%s)", operation))
     wait_until(lambda: engine.value(LOCKED), 10, "the verb to wait for the task")
     lane.connection.commit()
     thread.join()
     assert got == [answer]
+    assert engine.apply(engine.result(second, 3), careful=True)[0]["verdict"] == "busy", "the verb holds the task that is current now"
+    steerer.connection.commit()
     assert engine.value("select position from kser.history where kind = %s", name) == 1
     if name == "cancel":
         assert engine.value("select position from kser.stops") == 1 and [t["mark"] for t in engine.tasks(operation)] == [0, 1]
