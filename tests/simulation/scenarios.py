@@ -173,6 +173,8 @@ def answer_in_the_middle_of_a_round(database, switches=()):
                 schedule.turn_of_lane(lane)
             process.rounds.run()
         schedule.pass_time(2)
+        for lane in process.lanes:
+            schedule.turn_of_lane(lane)
         process.rounds.step()
         process.rounds.step()
         worker.start()

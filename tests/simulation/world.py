@@ -36,7 +36,6 @@ class Launch:
         self.executions = []
         self.allowed = 0         # executions that are explained
         self.reset = False       # somebody moved the group's offset over it, or its topic was made anew
-        self.marked = False      # somebody asked for its end
 
     def __str__(self):
         return f"{self.operation[-4:]}/{self.task[-4:]}#{self.attempt}"
@@ -254,11 +253,15 @@ class World:
         for worker in self.workers:
             if worker.alive and worker.holds(launch) and not gone and not any(r.vanished for r in launch.named) and not launch.named:
                 return f"{worker.name} has it in hand"
-        if launch.cause is not None and not launch.copies and not launch.cause.vanished:
+        if launch.cause is not None and not launch.copies and not launch.cause.vanished and not self.was_stopped(launch):
             return "the reply that started it should have come again"
         if launch.cause is None and not launch.copies and not gone:
             self.saw("lost_before_it_was_sent")
         return None
+
+    def was_stopped(self, launch):
+        """Somebody wanted it ended: then it is not sent once more."""
+        return bool(self.session.look("select 1 from kser.history where uuid = %s and attempt = %s and kind = 'stopped'", launch.task, launch.attempt))
 
     def was_expired(self, operation, position, attempt, worker, at):
         self.saw("expired")
