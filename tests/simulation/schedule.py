@@ -79,9 +79,9 @@ class Schedule:
 
     # --- The world
 
-    def set_up(self):
+    def set_up(self, queues=None, **options):
         rng, world = self.rng, self.world
-        world.make_topics(["", "b"] if rng.random() < 0.3 else [""], rng.randint(1, 3), rng.randint(1, 2))
+        world.make_topics(queues or (["", "b"] if rng.random() < 0.3 else [""]), rng.randint(1, 3), rng.randint(1, 2))
         world.failure_rate = rng.choice((0, 0.1, 0.3))
         world.plan_rate = rng.choice((0, 0.1, 0.4))
         world.plans_left = 3
@@ -93,7 +93,7 @@ class Schedule:
         self.session.look("insert into kser.queues (name, window_size) select unnest(%s::text[]), %s on conflict (name) do update set window_size = excluded.window_size returning 1",
                           world.queues, self.window)
         for _ in range(rng.randint(*self.settings["operations"])):
-            self.submit()
+            self.submit(**options)
         world.generation = self.session.look("select generation from kser.meta")[0][0]
         self.restores = rng.random() < self.settings["restores"]
         if self.restores:
@@ -123,14 +123,14 @@ class Schedule:
         self.actions = [name for name, weight in weights.items() if weight]
         self.weights = [weights[name] for name in self.actions]
 
-    def submit(self):
+    def submit(self, **options):
         rng, world = self.rng, self.world
         self.names += 1
         tasks = [{"entrypoint": f"step{i}", "queue": rng.choice(world.queues)} for i in range(rng.randint(*self.settings["tasks"]))]
         if rng.random() < 0.6:
             del tasks[0]["queue"]
             tasks = [{"entrypoint": task["entrypoint"]} for task in tasks]
-        policy = rng.choice(POLICIES)
+        policy = options["policy"] if "policy" in options else rng.choice(POLICIES)
         submission = {"name": f"op{self.names}", "tasks": tasks, "priority": rng.choice((0, 0, 1)), "queue": rng.choice(world.queues), "policy": policy,
                       "deadline": rng.choice((None, None, None, None, "25s"))}
         (operation,), = world.call("submit", "select kser.submit_many(%s::jsonb)", json.dumps([{k: v for k, v in submission.items() if v is not None}]))
