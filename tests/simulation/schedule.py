@@ -447,7 +447,7 @@ class Schedule:
 
     def some_record(self, kinds, fresh=False):
         """A record; `fresh`: most likely one that nobody has passed yet."""
-        found = [r for log in self.logs() for r in log.records if r.kind in kinds and not r.vanished]
+        found = [r for log in self.logs() for r in log.records if r.kind in kinds and not r.vanished and not r.forged]
         if fresh and self.rng.random() < 0.8:
             found = [r for r in found if r.offset >= self.passed(r)] or found
         return self.rng.choice(found) if found else None
