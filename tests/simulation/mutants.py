@@ -53,7 +53,8 @@ MUTANTS = {
     "no_wait_for_the_replies": Mutant("a round does not wait until the replies that it noted are applied", switches=("no_wait_for_the_replies",), theme="proof"),
     "offset_before_the_answer": Mutant("a worker's offset passes what is neither answered nor claimed", switches=("offset_before_the_answer",), theme="proof"),
     "offset_before_apply": Mutant("a lane's offset passes replies that are not applied", switches=("offset_before_apply",), theme="proof"),
-    "offset_before_acknowledgement": Mutant("a lane's offset passes replies whose dispatches are not acknowledged", switches=("offset_before_acknowledgement",), theme="proof"),
+    "offset_before_acknowledgement": Mutant("a lane's offset passes replies whose dispatches are not acknowledged", switches=("offset_before_acknowledgement",),
+                                            scenario=scenarios.death_before_the_dispatch_left),
     "heartbeat_is_no_claim": Mutant("a heartbeat only renews what is claimed already", switches=("heartbeat_is_no_claim",), theme="claims"),
     "no_gate_of_a_lease": Mutant("claims are ended before the replies of the round are applied", switches=("no_gate_of_a_lease",), theme="claims"),
     "claim_before_task": Mutant(

@@ -239,5 +239,24 @@ def dispatch_after_a_long_sleep(schedule, process, worker):
         other.rounds.run()
 
 
+@played
+def death_before_the_dispatch_left(schedule, process, worker):
+    """An orchestrator has committed a result and dies before the dispatch that follows has left it: the reply must come again, to another one."""
+    schedule.join_orchestrator()
+    other = schedule.world.processes[1]
+    schedule.world.orchestrators.members = process.lanes
+    schedule.world.orchestrators.assign(schedule.rng)
+    start_first_task(schedule, process, worker)
+    answer(worker)
+    for lane in process.lanes:
+        while lane.has_work():
+            lane.step()
+        lane.commit()
+        lane.producer.purge()
+    schedule.world.orchestrators.members = process.lanes + other.lanes
+    process.crash()
+    schedule.rebalance(schedule.world.orchestrators)
+
+
 SCENARIOS = (result_waits_for_pause, pause_waits_for_result, result_of_a_claim_that_lapses, answer_in_the_middle_of_a_round,
-             dispatch_after_a_long_sleep)
+             dispatch_after_a_long_sleep, death_before_the_dispatch_left)

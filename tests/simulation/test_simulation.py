@@ -18,7 +18,7 @@ EVENTS = (
     "stopped_running", "stopped_waiting", "ended_in_silence", "started_too_late", "release_unstarted", "release_stopped", "release_of_anothers", "spare_told",
     "keeper_takes_over", "instance_removed", "round_finished", "round_broken_off", "too_old_to_send", "admitted_and_not_sent", "plan", "failure", "repeat_explained",
     "unknown_outcome_of_apply", "unknown_outcome_of_admit", "unknown_outcome_of_note", "drain", "worker_dropped_other_generation",
-    "pause_paused", "resume_resumed", "cancel_asked", "cancel_withdrawn", "retry_retried", "retry_refused", "restore_told_late",
+    "pause_paused", "resume_resumed", "cancel_asked", "cancel_withdrawn", "retry_retried", "retry_refused", "fault_restore_told_late",
     "fault_crash_orchestrator", "fault_stall_orchestrator", "fault_crash_worker", "fault_freeze_worker", "fault_cut_off_worker", "fault_rebalance", "fault_drain_worker",
     "fault_cut_off_lane", "fault_lose_record", "fault_lose_claim", "fault_repeat_record", "fault_forge_reply", "fault_broker_away", "fault_new_generation",
     "fault_restore", "fault_restore_told", "fault_restore_noticed", "fault_stranger_commits", "fault_reset_back", "fault_retention", "fault_make_topic_anew",

@@ -164,6 +164,12 @@ class World:
         if retcode == 0:
             self.successes[(self.timeline, launch.task)] = self.tick()
 
+    def not_taken(self, record):
+        """A true answer changed nothing: its attempt must have ended before."""
+        launch = record.launch
+        if self.session.look("select 1 from kser.tasks where operation_id = %s and uuid = %s and attempt = %s and status = 'RUNNING'", launch.operation, launch.task, launch.attempt):
+            self.violation(f"{record} was not taken, though its attempt runs")
+
     # --- What is done to the database
 
     def new_generation(self):
