@@ -21,7 +21,8 @@ def arguments():
 
 
 def tell_progress(outcome):
-    print(f"… {outcome.schedules} schedules of one job, {len(outcome.violations)} violations", flush=True)
+    found = "".join(f"; seed {seed}: {what[:200]}" for seed, what in outcome.violations)
+    print(f"… {outcome.schedules} schedules of one job, {len(outcome.violations)} violations{found}", flush=True)
 
 
 def tell_outcome(outcome, seconds):
