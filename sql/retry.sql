@@ -45,6 +45,8 @@ create or replace function kser.retry_problem(o kser.operations, k kser.tasks, f
 begin
 	return case
 		when o.status <> 'FAILED' then format('it is %s', o.status)
+		-- Stopped when its last task had just succeeded with a plan, which was not taken.
+		when k.operation_id is null then 'all its tasks have succeeded, none is left to run'
 		when deadline <= '0' then 'its new deadline is none: it must be after now'
 		when deadline is null and o.deadline_at <= clock_timestamp() then format('its deadline passed at %s; give it a new one', to_char(o.deadline_at, 'YYYY-MM-DD"T"HH24:MI:SSOF'))
 		when not force and kser.may_still_run(k) is not null then kser.may_still_run(k) || '; wait, or force it'

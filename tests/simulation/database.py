@@ -6,7 +6,6 @@ equal), `gen_random_uuid()` and `random()` by dice that are set by the seed. Two
 status, with the number of the call that made it.
 """
 
-import os
 import re
 from pathlib import Path
 
@@ -16,7 +15,6 @@ import psycopg2.extensions
 from support.postgres import Postgres
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCE = Path(os.environ.get("KSER_SIMULATED", ROOT))
 
 # As the engine's own connections are (sql/connection.c); plans are made once and kept.
 ENGINE = ("-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
@@ -91,11 +89,11 @@ def of_the_simulator(text):
 
 
 def source(name):
-    return (SOURCE / "sql" / name).read_text()
+    return (ROOT / "sql" / name).read_text()
 
 
 def files_in_order():
-    return [line for line in (SOURCE / "sql" / "order.txt").read_text().split() if line.endswith(".sql")]
+    return [line for line in (ROOT / "sql" / "order.txt").read_text().split() if line.endswith(".sql")]
 
 
 def patched(name, patches):
@@ -117,7 +115,7 @@ def install(database):
     connection = database.connect()
     with connection.cursor() as cursor:
         cursor.execute("set sim.seconds = '0'; set sim.seed = 'install'; set client_min_messages = error;" + WORLD)
-        migrations = sorted((SOURCE / "migrations").glob("*.sql"))
+        migrations = sorted((ROOT / "migrations").glob("*.sql"))
         for migration in migrations:
             cursor.execute(of_the_simulator(migration.read_text()))
         for name in files_in_order():

@@ -42,18 +42,19 @@ MUTANTS = {
     "no_restamp": Mutant(
         "a dispatch that is given again keeps its old epoch",
         ("lost_results.sql", "update tasks n set epoch = m.epoch", "update tasks n set epoch = n.epoch"),
-        theme="handing_over"),
+        scenario=scenarios.dispatch_after_a_long_sleep),
     "no_floor": Mutant("the floor does not heed dispatches without acknowledgement", switches=("floor",), theme="proof"),
     "no_call_under_way": Mutant("the floor does not heed calls under way", switches=("call_under_way",), theme="proof"),
     # A second look after two seconds would cover this one up: it is taken away.
     "replies_noted_before_the_offsets": Mutant(
         "the replies' ends are noted before the workers' committed offsets are read",
-        ("lose.sql", 's.since <= t - "between"', "true"),
-        switches=("replies_noted_before_the_offsets",), theme="proof"),
+        ("lose.sql", 's.since < t and s.since <= t - "between"', "true"),
+        switches=("replies_noted_before_the_offsets",), scenario=scenarios.answer_in_the_middle_of_a_round),
     "no_wait_for_the_replies": Mutant("a round does not wait until the replies that it noted are applied", switches=("no_wait_for_the_replies",), theme="proof"),
     "offset_before_the_answer": Mutant("a worker's offset passes what is neither answered nor claimed", switches=("offset_before_the_answer",), theme="proof"),
     "offset_before_apply": Mutant("a lane's offset passes replies that are not applied", switches=("offset_before_apply",), theme="proof"),
-    "offset_before_acknowledgement": Mutant("a lane's offset passes replies whose dispatches are not acknowledged", switches=("offset_before_acknowledgement",), theme="proof"),
+    "offset_before_acknowledgement": Mutant("a lane's offset passes replies whose dispatches are not acknowledged", switches=("offset_before_acknowledgement",),
+                                            scenario=scenarios.death_before_the_dispatch_left),
     "heartbeat_is_no_claim": Mutant("a heartbeat only renews what is claimed already", switches=("heartbeat_is_no_claim",), theme="claims"),
     "no_gate_of_a_lease": Mutant("claims are ended before the replies of the round are applied", switches=("no_gate_of_a_lease",), theme="claims"),
     "claim_before_task": Mutant(

@@ -238,6 +238,8 @@ class Lane(Thread):
         world.tell("%s applies %s: %s, retcode %s", self.name, record, verdict, record.body["retcode"])
         if verdict == "won":
             world.won(record, record.body["retcode"])
+        elif verdict in ("late", "unknown") and not record.forged:
+            world.not_taken(record)
         if row[4] is None:
             return taken, verdict, row[2], None, None
         dispatch = dict(zip(DISPATCH, row[4:]), queue=row[3])

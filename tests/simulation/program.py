@@ -21,7 +21,8 @@ def arguments():
 
 
 def tell_progress(outcome):
-    print(f"… {outcome.schedules} schedules of one job, {len(outcome.violations)} violations", flush=True)
+    found = "".join(f"; seed {seed}: {what[:200]}" for seed, what in outcome.violations)
+    print(f"… {outcome.schedules} schedules of one job, {len(outcome.violations)} violations{found}", flush=True)
 
 
 def tell_outcome(outcome, seconds):
@@ -47,7 +48,7 @@ def kill_all(suite, options):
     alive = 0
     for name in MUTANTS:
         clock = Clock()
-        found = suite.kill(name, range(first, last + 1)) if not MUTANTS[name].scenario else MUTANTS[name].scenario(suite.database(name))
+        found = suite.kill(name, range(first, last + 1))
         alive += found is None
         print(f"{name}: {'ALIVE' if found is None else found} ({clock.seconds():.1f} s)", flush=True)
     return alive > 0

@@ -24,13 +24,13 @@ FAULTS = {
     "join_worker": 1, "foreign_epoch": 0.15, "lose_claim": 1, "stale_hint": 1,
 }
 # What half of the schedules have, and what a theme changes: how many faults, weights of some steps, what is held up.
-ANYTHING = {"steps": (30, 200), "processes": 3, "faults": (0, 0.1, 0.3, 0.6, 1), "verbs": 0.6, "weights": {}, "stalls": (), "stalls_at_once": 0,
+ANYTHING = {"steps": (30, 200), "processes": 3, "operations": (1, 4), "tasks": (1, 4), "faults": (0, 0.1, 0.3, 0.6, 1), "verbs": 0.6, "weights": {}, "stalls": (), "stalls_at_once": 0,
             "finish": (0.1, 0.3, 0.7), "broken_rounds": (0, 0, 0.2), "restores": 0.12}
 THEMES = {
-    "proof": {"steps": (60, 300), "processes": 2, "faults": (0, 0, 0.1), "verbs": 0.1,
+    "proof": {"steps": (60, 300), "processes": 2, "tasks": (2, 6), "faults": (0, 0, 0.1), "verbs": 0.1,
               "weights": {"whole_round": 18, "round": 14, "worker_turn": 18, "time": 20, "stall": 6, "crash_orchestrator": 0.7, "publish": 0},
               "stalls": ("deliver_dispatches", "deliver_dispatches", "admit", "admit", "lane", "start", "start", "poll", "acknowledge"), "stalls_at_once": 2, "finish": (0.3, 0.7)},
-    "handing_over": {"steps": (60, 300), "processes": 3, "faults": (0, 0, 0.1), "verbs": 0.1,
+    "handing_over": {"steps": (60, 300), "processes": 3, "operations": (1, 2), "tasks": (3, 8), "faults": (0, 0, 0.1), "verbs": 0.1,
                      "weights": {"whole_round": 25, "time": 20, "stall": 5, "stall_orchestrator": 4, "crash_orchestrator": 0.5, "publish": 0, "worker_turn": 12, "lane": 20, "lane_turn": 4},
                      "stalls": ("poll", "poll", "lane"), "stalls_at_once": 0, "finish": (0.7,), "broken_rounds": (0.6,)},
     "claims": {"steps": (60, 300), "processes": 2, "faults": (0, 0.1, 0.3), "verbs": 0.2,
@@ -79,9 +79,9 @@ class Schedule:
 
     # --- The world
 
-    def set_up(self):
+    def set_up(self, queues=None, **options):
         rng, world = self.rng, self.world
-        world.make_topics(["", "b"] if rng.random() < 0.3 else [""], rng.randint(1, 3), rng.randint(1, 2))
+        world.make_topics(queues or (["", "b"] if rng.random() < 0.3 else [""]), rng.randint(1, 3), rng.randint(1, 2))
         world.failure_rate = rng.choice((0, 0.1, 0.3))
         world.plan_rate = rng.choice((0, 0.1, 0.4))
         world.plans_left = 3
@@ -92,8 +92,8 @@ class Schedule:
         self.window = rng.choice((1, 2, 3, 2000))
         self.session.look("insert into kser.queues (name, window_size) select unnest(%s::text[]), %s on conflict (name) do update set window_size = excluded.window_size returning 1",
                           world.queues, self.window)
-        for _ in range(rng.randint(1, 4)):
-            self.submit()
+        for _ in range(rng.randint(*self.settings["operations"])):
+            self.submit(**options)
         world.generation = self.session.look("select generation from kser.meta")[0][0]
         self.restores = rng.random() < self.settings["restores"]
         if self.restores:
@@ -123,14 +123,14 @@ class Schedule:
         self.actions = [name for name, weight in weights.items() if weight]
         self.weights = [weights[name] for name in self.actions]
 
-    def submit(self):
+    def submit(self, **options):
         rng, world = self.rng, self.world
         self.names += 1
-        tasks = [{"entrypoint": f"step{i}", "queue": rng.choice(world.queues)} for i in range(rng.randint(1, 4))]
+        tasks = [{"entrypoint": f"step{i}", "queue": rng.choice(world.queues)} for i in range(rng.randint(*self.settings["tasks"]))]
         if rng.random() < 0.6:
             del tasks[0]["queue"]
             tasks = [{"entrypoint": task["entrypoint"]} for task in tasks]
-        policy = rng.choice(POLICIES)
+        policy = options["policy"] if "policy" in options else rng.choice(POLICIES)
         submission = {"name": f"op{self.names}", "tasks": tasks, "priority": rng.choice((0, 0, 1)), "queue": rng.choice(world.queues), "policy": policy,
                       "deadline": rng.choice((None, None, None, None, "25s"))}
         (operation,), = world.call("submit", "select kser.submit_many(%s::jsonb)", json.dumps([{k: v for k, v in submission.items() if v is not None}]))
@@ -447,7 +447,7 @@ class Schedule:
 
     def some_record(self, kinds, fresh=False):
         """A record; `fresh`: most likely one that nobody has passed yet."""
-        found = [r for log in self.logs() for r in log.records if r.kind in kinds and not r.vanished]
+        found = [r for log in self.logs() for r in log.records if r.kind in kinds and not r.vanished and not r.forged]
         if fresh and self.rng.random() < 0.8:
             found = [r for r in found if r.offset >= self.passed(r)] or found
         return self.rng.choice(found) if found else None

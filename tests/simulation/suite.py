@@ -93,14 +93,18 @@ class Suite:
             database.drop()
         return total
 
-    def kill(self, mutant, seeds):
-        """The first seed that shows a mutant, and what it shows; None: it lives."""
-        database = self.database(mutant)
+    def kill(self, name, seeds):
+        """What shows a mutant, as text; None: it lives."""
+        mutant = MUTANTS[name]
+        database = self.database(name)
         try:
-            outcome = run_seeds(database, seeds, mutant, stop_at_first=True, theme=MUTANTS[mutant].theme)
+            if mutant.scenario:
+                problem = mutant.scenario(database, mutant.switches)
+                return problem and f"scenario {mutant.scenario.__name__}: {problem}"
+            violations = run_seeds(database, seeds, name, stop_at_first=True, theme=mutant.theme).violations
+            return f"seed {violations[0][0]}: {violations[0][1]}" if violations else None
         finally:
             database.drop()
-        return outcome.violations[0] if outcome.violations else None
 
 
 class Clock:

@@ -27,6 +27,7 @@ class Launch:
         self.task, self.operation, self.position, self.attempt, self.generation = row["uuid"], row["operation_id"], row["position"], row["attempt"], row["generation"]
         self.queue = row["queue"]
         self.limit_ms = row["limit_ms"]
+        self.epoch = row["epoch"]  # of the first time
         self.cause = cause       # the reply whose application made it; None: admitted
         self.call = call
         self.copies = []         # its records, however they came to be
@@ -35,7 +36,6 @@ class Launch:
         self.executions = []
         self.allowed = 0         # executions that are explained
         self.reset = False       # somebody moved the group's offset over it, or its topic was made anew
-        self.marked = False      # somebody asked for its end
 
     def __str__(self):
         return f"{self.operation[-4:]}/{self.task[-4:]}#{self.attempt}"
@@ -87,7 +87,7 @@ class World:
 
     def saw(self, event, count=1):
         if count:
-            self.coverage[event] += count
+            self.coverage[event] += int(count)
 
     def violation(self, text):
         self.tell("VIOLATION %s", text)
@@ -131,6 +131,7 @@ class World:
             if launch.cause is not cause:
                 self.violation(f"{launch} was given again for {cause}, which did not start it")
             self.saw("re_emission")
+            self.saw("re_emission_two_epochs_later", row["epoch"] >= launch.epoch + 2)
             return launch
         if launch is not None:
             self.violation(f"{launch} was given twice as a new one")
@@ -162,6 +163,12 @@ class World:
             self.violation(f"{record}: an answer of a lost future ended an attempt")
         if retcode == 0:
             self.successes[(self.timeline, launch.task)] = self.tick()
+
+    def not_taken(self, record):
+        """A true answer changed nothing: its attempt must have ended before."""
+        launch = record.launch
+        if self.session.look("select 1 from kser.tasks where operation_id = %s and uuid = %s and attempt = %s and status = 'RUNNING'", launch.operation, launch.task, launch.attempt):
+            self.violation(f"{record} was not taken, though its attempt runs")
 
     # --- What is done to the database
 
@@ -252,11 +259,15 @@ class World:
         for worker in self.workers:
             if worker.alive and worker.holds(launch) and not gone and not any(r.vanished for r in launch.named) and not launch.named:
                 return f"{worker.name} has it in hand"
-        if launch.cause is not None and not launch.copies and not launch.cause.vanished:
+        if launch.cause is not None and not launch.copies and not launch.cause.vanished and not self.was_stopped(launch):
             return "the reply that started it should have come again"
         if launch.cause is None and not launch.copies and not gone:
             self.saw("lost_before_it_was_sent")
         return None
+
+    def was_stopped(self, launch):
+        """Somebody wanted it ended: then it is not sent once more."""
+        return bool(self.session.look("select 1 from kser.history where uuid = %s and attempt = %s and kind = 'stopped'", launch.task, launch.attempt))
 
     def was_expired(self, operation, position, attempt, worker, at):
         self.saw("expired")

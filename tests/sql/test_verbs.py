@@ -724,3 +724,15 @@ def test_the_result_of_a_cancelled_task_counts_but_nothing_follows_and_retry_goe
     assert engine.statuses(operation) == ["SUCCESS", "PENDING"] and engine.operation(operation)["error"] == "Cancelled"
     assert engine.value("select kser.retry(%s)", operation) == "retried"
     assert [d["position"] for d in engine.admit()] == [1]
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_retry_of_one_whose_tasks_have_all_succeeded_is_refused(engine, play, force):
+    """Its last task had just returned a plan, which was not taken, for somebody had cancelled: there is no task to go on with."""
+    operation = engine.submit("x", 1)
+    dispatch = play.dispatch(operation)
+    engine.value("select kser.cancel(%s)", operation)
+    play.result(dispatch, plan=[{"entrypoint": "more"}])
+    assert engine.statuses(operation) == ["SUCCESS"] and engine.operation(operation)["error"] == "Cancelled"
+    with pytest.raises(psycopg2.errors.ObjectNotInPrerequisiteState, match="all its tasks have succeeded"):
+        engine.value("select kser.retry(%s, force => %s)", operation, force)
