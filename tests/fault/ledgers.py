@@ -44,23 +44,16 @@ class ClientLedger:
             return self.lines[mark:]
 
 
-def read_executions(path, offset=0, skew=None):
-    """The workers' ledger from a byte on: (executions, byte after the last whole line). `skew` is the wall clock minus the monotonic
-    one; with it a start is told by the monotonic clock, for workers whose wall clock is not the host's."""
+def read_executions(path):
+    """The workers' ledger: an Execution for each start, in their order."""
     if not path.exists():
-        return [], offset
-    with open(path, "rb") as file:
-        file.seek(offset)
-        whole, _, _ = file.read().rpartition(b"\n")
-    starts, ends, order = {}, {}, []
-    for line in whole.decode().splitlines():
-        what, operation, task, attempt, pid, wall, monotonic, nonce = line.split()
-        at = int(wall) / 1e9 if skew is None else int(monotonic) / 1e9 + skew
-        (starts if what == "S" else ends)[nonce] = (operation, task, int(attempt), int(pid), at)
-        if what == "S":
-            order.append(nonce)
-    executions = [Execution(*starts[nonce], ends[nonce][4] if nonce in ends else None, nonce) for nonce in order]
-    return executions, offset + len(whole) + (1 if whole else 0)
+        return []
+    whole, _, _ = path.read_text().rpartition("\n")  # the last line may be half written
+    starts, ends = {}, {}
+    for line in whole.splitlines():
+        what, operation, task, attempt, pid, wall, _, nonce = line.split()
+        (starts if what == "S" else ends)[nonce] = (operation, task, int(attempt), int(pid), int(wall) / 1e9)
+    return [Execution(*start, ends[nonce][4] if nonce in ends else None, nonce) for nonce, start in starts.items()]
 
 
 CHANGES = """

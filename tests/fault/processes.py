@@ -48,10 +48,10 @@ def freeze_worker(run):
     arena = run.arena
     ids = run.submit_many([([arena.work(3500), arena.work()], {}) for _ in range(8)])
     wait_until(lambda: (arena.ask("select count(*) from kser.claims where operation_id = any (%s::uuid[])", ids) or 0) == len(ids), 20, "tasks that are claimed")
-    first = next(e for e in read_executions(arena.executions)[0] if e.operation in ids)
+    first = next(e for e in read_executions(arena.executions) if e.operation in ids)
     time.sleep(max(0, first.start + 3.3 - time.time()))  # what is left after SIGCONT is shorter than the way of a stop
     with run.frozen(next(worker for worker in arena.workers if worker.pid == first.pid)):
-        wait_until(lambda: any(e.operation in ids and e.attempt == 2 for e in read_executions(arena.executions)[0]), 60, "second attempts")
+        wait_until(lambda: any(e.operation in ids and e.attempt == 2 for e in read_executions(arena.executions)), 60, "second attempts")
     late = "select coalesce(sum(value), 0) from kser.counters where name in ('replies_late', 'releases_late')"
     before = arena.ask(late)
     run.flow(20)

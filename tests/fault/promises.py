@@ -11,7 +11,7 @@ from fault.run import fault
 
 def executions_of(run, ids):
     wanted = set(ids)
-    return [e for e in read_executions(run.arena.executions)[0] if e.operation in wanted]
+    return [e for e in read_executions(run.arena.executions) if e.operation in wanted]
 
 
 @fault("show:long-task", "a worker is killed in the middle of a 60 s task: another one starts it within 15 s, it ends SUCCESS, history tells", "promises", seeds=1, load=4, settle=120)

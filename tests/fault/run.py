@@ -40,7 +40,6 @@ class Fault:
     needs: object = None  # () -> None, or why it cannot be done here
     server: object = None  # a context manager that gives another PostgreSQL
     settle: float = SETTLE_SECONDS
-    check_all: bool = True
 
 
 FAULTS = {}
@@ -210,7 +209,7 @@ class Run:
         arena = self.arena
         ids = set(arena.ids(self.keys()))
         rows = Rows(arena.database, ids)
-        everything, _ = read_executions(arena.executions)
+        everything = read_executions(arena.executions)
         known = {row[0] for row in arena.database.query("select id::text from kser.operations")}
         executions = [e for e in everything if e.operation in ids or e.operation not in known]
         arena.records += arena.reader.read()
