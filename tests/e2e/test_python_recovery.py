@@ -45,6 +45,8 @@ def test_a_long_task_stays_claimed(cell, ledger, python_worker):
 
 def test_a_killed_workers_long_task_runs_elsewhere(cell, ledger, python_worker):
     id = held(cell, ledger)
+    committed = lambda: [offset for offset in cell.kafka.committed(f"{cell.prefix}.tasks.py", f"{cell.prefix}.workers.py") if offset > 0]
+    wait_until(lambda: sum(committed()) == 2, 30, "the commit of what is claimed")
     python_worker.first.kill()
     python_worker()
     wait_until(lambda: len(ledger.lines()) == 2, 60, "its second start")
