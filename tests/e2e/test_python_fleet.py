@@ -170,7 +170,7 @@ def test_a_killed_worker_loses_nothing(cell, ledger, python_worker):
     wait_until(lambda: len(ledger.lines()) > 30, 60, "some executions", pause=0.01)
     one.kill()
     assert cell.wait(ids, 120)["SUCCESS"] == 50
-    assert sum(ledger.executions().values()) <= 151, "at most the one in hand was repeated"
+    assert len([count for count in ledger.executions().values() if count > 1]) <= 1, "at most the one in hand was repeated"
     check_nothing_lost(cell)
 
 

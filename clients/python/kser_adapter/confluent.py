@@ -38,6 +38,9 @@ class Sent:
         self.error = error
         self.done = True
 
+    def acknowledged(self):
+        return self.done and self.error is None
+
     def wait(self, seconds=30):
         """Whether it is acknowledged. Refused: it never will be."""
         limit = time.monotonic() + seconds
@@ -45,7 +48,7 @@ class Sent:
             self.producer.poll(0.05)
         if self.error is not None and self.error.code() in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG, KafkaError.INVALID_MSG_SIZE):
             raise Refused(str(self.error))
-        return self.done and self.error is None
+        return self.acknowledged()
 
 
 class Broker:

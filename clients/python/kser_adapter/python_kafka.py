@@ -41,6 +41,9 @@ class Sent:
         self.future = future
         self.error = error
 
+    def acknowledged(self):
+        return self.error is None and self.future.succeeded()
+
     def wait(self, seconds=30):
         """Whether it is acknowledged. Refused: it never will be."""
         try:

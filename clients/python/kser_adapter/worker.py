@@ -66,7 +66,9 @@ class Job:
         self.task = None            # wire.Task while it runs and can be claimed
         self.started = None
         self.claim_at = None        # when it is claimed next
+        self.claim = None           # the last claim that was sent
         self.kept = True            # its partition is still ours
+        self.passed = False         # its offset is committed
         self.finished = threading.Event()
 
 
@@ -278,11 +280,24 @@ class Worker:
                 self.hold()
             while not job.finished.wait(0.1):
                 self.serve()
+                self.pass_claimed(job)
         with self.lock:
             self.job = None
             self.go_on()
-        if job.kept:
-            self.broker.commit(record.partition, record.offset + 1)
+        self.pass_record(job)
+
+    def pass_claimed(self, job):
+        """A task under claim is its worker's, whatever becomes of the partition: should the worker die, the lease tells, and nobody
+        else comes across the record."""
+        with self.lock:
+            claimed = job.claim is not None and job.claim.acknowledged()
+        if claimed:
+            self.pass_record(job)
+
+    def pass_record(self, job):
+        if job.kept and not job.passed:
+            self.broker.commit(job.record.partition, job.record.offset + 1)
+            job.passed = True
 
     def hold(self):
         """No partition gives anything until go_on(). Both under the lock: clients may tell of an assignment in a thread of their own."""
@@ -331,7 +346,7 @@ class Worker:
         else:
             answered = job.finished.wait(REVOKE_WAIT)
         if answered and not lost:
-            self.broker.commit(job.record.partition, job.record.offset + 1)
+            self.pass_record(job)
         job.kept = False
 
     # ---- beat ----
@@ -365,8 +380,7 @@ class Worker:
             if job is None or job.task is None or now < job.claim_at or job.task.key in self.stopped:
                 return
             job.claim_at = now + CLAIM_EVERY
-            claim = self.claim_of(job.task)
-            self.broker.send(self.transport.seal(wire.encode(claim)))
+            job.claim = self.broker.send(self.transport.seal(wire.encode(self.claim_of(job.task))))
 
     def claim_of(self, task):
         return wire.report("claim", self.name, claims=[task.name])

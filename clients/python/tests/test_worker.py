@@ -27,6 +27,9 @@ class Sent:
     def __init__(self, broker, value):
         self.broker, self.value = broker, value
 
+    def acknowledged(self):
+        return self.broker.acknowledge(self.value)
+
     def wait(self, seconds=30):
         return self.broker.acknowledge(self.value)
 
@@ -273,12 +276,14 @@ def test_a_long_task_is_claimed_again_and_again(broker, start):
     assert broker.paused, "the group is served, but nothing is taken"
     for claim in broker.reports("claim"):
         assert claim["worker"] == made.name and [(name["uuid"], name["attempt"], name["gen"]) for name in claim["claims"]] == [(TASK, 1, -5)]
+    until(broker.commits, "its commit: under claim it is this worker's")
+    assert not broker.replies()
     Holds.gate.set()
-    until(broker.commits, "a commit")
+    until(broker.replies, "its report")
     claims = len(broker.reports("claim"))
     until(lambda: not broker.paused, "it goes on")
     broker.put(dispatch(params={"name": "x"}, attempt=2))
-    until(lambda: len(broker.commits()) == 2, "the next task")
+    until(lambda: broker.commits() == [(0, 1), (0, 2)], "the next task")
     assert len(broker.reports("claim")) == claims, "nothing is claimed behind its end"
 
 
@@ -292,7 +297,8 @@ def test_careful_ones_are_claimed_before_the_start(broker, start, flags, first_e
     assert kinds == (["claim", "result"] if claimed else ["result"])
 
 
-def test_revoked_while_it_runs(broker, start):
+def test_revoked_while_it_runs(broker, start, monkeypatch):
+    monkeypatch.setattr(worker, "CLAIM_AFTER", 60)
     broker.put(dispatch(entrypoint="Holds"))
     start()
     assert Holds.started.wait(20)
@@ -307,7 +313,8 @@ def test_revoked_while_it_runs(broker, start):
     assert broker.commits() == [(0, 1), (0, 2)]
 
 
-def test_lost_while_it_runs(broker, start):
+def test_lost_while_it_runs(broker, start, monkeypatch):
+    monkeypatch.setattr(worker, "CLAIM_AFTER", 60)
     broker.put(dispatch(entrypoint="Holds"))
     start()
     assert Holds.started.wait(20)
@@ -362,7 +369,7 @@ def test_stopped_while_it_runs(broker, start):
     until(lambda: len(made.stopped.keys) == 1, "the stop")
     claims = len(broker.reports("claim"))
     Holds.gate.set()
-    until(broker.commits, "a commit")
+    until(broker.replies, "its report")
     assert broker.replies()[0]["result"]["stdout"] == "held", "Python cannot be stopped: it is reported as it ends"
     assert len(broker.reports("claim")) <= claims + 1
 
