@@ -78,7 +78,11 @@ STATE = ("operations", "tasks", "ready", "claims", "instances", "samples", "keys
 
 def start_server():
     server = Postgres(**FAST)
-    server.start()
+    try:
+        server.start()
+    except BaseException:
+        server.remove()
+        raise
     return server
 
 

@@ -570,9 +570,9 @@ class Schedule:
     def stale_hint(self):
         """`ready` is a hint: a row that was there once, or is there already, is there once more."""
         self.fault("stale_hint")
-        self.session.look("insert into kser.ready select queue, priority, due_at, operation_id, position, attempt, started from kser.ready union all"
-                          " select k.queue, o.priority, o.created_at, o.id, k.position, k.attempt - 1, true from kser.operations o join kser.tasks k on k.operation_id = o.id"
-                          " where o.id = any (%s::uuid[]) and k.status = 'RUNNING' returning 1", list(self.world.submitted))
+        self.session.look("insert into kser.ready (select queue, priority, due_at, operation_id, position, attempt, started from kser.ready limit 2) union all"
+                          " (select k.queue, o.priority, o.created_at, o.id, k.position, k.attempt - 1, true from kser.operations o join kser.tasks k on k.operation_id = o.id"
+                          " where o.id = any (%s::uuid[]) and k.status = 'RUNNING' limit 2) returning 1", list(self.world.submitted))
 
     def restore(self):
         """The database is set back to its state before anything was started; the logs keep what they have."""

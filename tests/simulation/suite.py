@@ -68,8 +68,12 @@ class Suite:
 
     def __enter__(self):
         self.server = start_server()
-        self.template = self.server.create()
-        install(self.template)
+        try:
+            self.template = self.server.create()
+            install(self.template)
+        except BaseException:
+            self.server.remove()
+            raise
         return self
 
     def __exit__(self, *_):
