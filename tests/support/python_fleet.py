@@ -1,8 +1,10 @@
 """A kser worker in Python, as fleets have them, with the adapter in place of kser's consumer: python_fleet.py FLAVOUR QUEUE [sealed].
 Runs under a Python that has kser and the clients (KSER_TEST_PYTHON)."""
 
+import faulthandler
 import logging
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -73,6 +75,7 @@ NAMES = {Note: "ledger.note", Hold: "ledger.hold", Hello: "jobs.Hello", DiceRoll
 for entrypoint, name in NAMES.items():
     Controller.register(name, entrypoint)
 
+faulthandler.register(signal.SIGUSR1)
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(threadName)s %(name)s %(levelname)s %(message)s")
 logging.getLogger("kafka").setLevel(logging.WARNING)
 brokers = os.environ["KSER_BROKERS"]

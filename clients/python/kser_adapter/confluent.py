@@ -113,8 +113,10 @@ class Broker:
     def commit(self, partition, offset):
         try:
             self.consumer.commit(offsets=[TopicPartition(self.topics.tasks, partition, offset, MARK)], asynchronous=False)
+            return True
         except KafkaException as reason:
             logger.warning("Consumer.Commit: %s", reason)
+            return False
 
     def committed(self, partition):
         return self.consumer.committed([TopicPartition(self.topics.tasks, partition)], timeout=10)[0].offset

@@ -1,5 +1,6 @@
 """For fleets on kafka-python: takes the place of kser.python_kafka.consumer."""
 
+import inspect
 import logging
 import time
 
@@ -30,6 +31,7 @@ if "allow_auto_create_topics" in KafkaConsumer.DEFAULT_CONFIG:
 CONSUMER_DEFAULTS = {"session_timeout_ms": 10000, "heartbeat_interval_ms": 3000, "max_poll_interval_ms": 60000, "metadata_max_age_ms": 10000, "max_poll_records": 100}
 PRODUCER_DEFAULTS = {"max_request_size": 1114112, "metadata_max_age_ms": 10000, "retries": 1000000}
 OF_PRODUCERS = {"acks": "all"}
+COMMIT_LIMIT = {"timeout_ms": 3000} if "timeout_ms" in inspect.signature(KafkaConsumer.commit).parameters else {}
 # Properties that producers and consumers both know, but mean something else by, or that this module sets.
 NOT_SHARED = ("key_serializer", "value_serializer", "metrics_enabled", "metric_group_prefix", "acks", "retries", "transactional_id")
 
@@ -130,11 +132,18 @@ class Broker(ConsumerRebalanceListener):
         self.consumer.resume(*[self.partition(number) for number in self.mine])
 
     def commit(self, partition, offset):
-        commit = self.consumer.commit_async if self.rebalancing else self.consumer.commit  # a listener may not wait, since release 3
+        """Whether it got through, as far as can be told. While the group shares its partitions anew it is waited for no longer than
+        the group can wait for this member."""
+        offsets = {self.partition(partition): offset_and_mark(offset)}
         try:
-            commit({self.partition(partition): offset_and_mark(offset)})
+            if self.rebalancing:
+                self.consumer.commit_async(offsets)  # a listener may not wait, since release 3
+            else:
+                self.consumer.commit(offsets, **COMMIT_LIMIT)
+            return True
         except KafkaError as reason:
             logger.warning("Consumer.Commit: %s", reason)
+            return False
 
     def committed(self, partition):
         found = self.consumer.committed(self.partition(partition))

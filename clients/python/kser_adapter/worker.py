@@ -69,6 +69,7 @@ class Job:
         self.claim = None           # the last claim that was sent
         self.kept = True            # its partition is still ours
         self.passed = False         # its offset is committed
+        self.pass_at = 0            # when that is tried next
         self.finished = threading.Event()
 
 
@@ -291,13 +292,13 @@ class Worker:
         else comes across the record."""
         with self.lock:
             claimed = job.claim is not None and job.claim.acknowledged()
-        if claimed:
+        if claimed and time.monotonic() >= job.pass_at:
+            job.pass_at = time.monotonic() + RETRY_AFTER  # not at once again: the group may wait for this thread to poll
             self.pass_record(job)
 
     def pass_record(self, job):
         if job.kept and not job.passed:
-            self.broker.commit(job.record.partition, job.record.offset + 1)
-            job.passed = True
+            job.passed = self.broker.commit(job.record.partition, job.record.offset + 1)
 
     def hold(self):
         """No partition gives anything until go_on(). Both under the lock: clients may tell of an assignment in a thread of their own."""

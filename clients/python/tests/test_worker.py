@@ -51,6 +51,7 @@ class Broker:
         self.acknowledged = []
         self.given_back = []
         self.keys = []
+        self.commits_fail = 0
 
     # what tests do
 
@@ -105,7 +106,11 @@ class Broker:
         self.paused = False
 
     def commit(self, partition, offset):
+        if self.commits_fail:
+            self.commits_fail -= 1
+            return False
         self.log.append((partition, offset))
+        return True
 
     def committed(self, partition):
         return 0
@@ -480,3 +485,12 @@ def test_a_record_of_a_partition_that_went_away(broker, start):
     broker.put(dispatch(params={"name": "x"}, attempt=2))
     until(broker.commits, "the next")
     assert [reply["metadata"]["kser"]["attempt"] for reply in broker.replies()] == [2] and made.failure is None
+
+
+def test_a_commit_that_does_not_get_through_is_tried_again(broker, start):
+    broker.commits_fail = 2
+    broker.put(dispatch(entrypoint="Holds"))
+    start()
+    until(broker.commits, "the third try, while it runs")
+    Holds.gate.set()
+    until(broker.replies, "its report")
