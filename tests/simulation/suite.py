@@ -98,15 +98,23 @@ class Suite:
         return total
 
     def kill(self, name, seeds):
-        """What shows a mutant, as text; None: it lives."""
+        """What shows a mutant and is not so without it, as text; None: it lives."""
         mutant = MUTANTS[name]
-        database = self.database(name)
+        if mutant.scenario:
+            problem = self.with_database(name, lambda database: mutant.scenario(database, mutant.switches))
+            return problem and f"scenario {mutant.scenario.__name__}: {problem}"
+        violations = self.with_database(name, lambda database: run_seeds(database, seeds, name, stop_at_first=True, theme=mutant.theme)).violations
+        if not violations:
+            return None
+        (seed, what), = violations
+        blameless = self.with_database(None, lambda database: run_seeds(database, [seed], theme=mutant.theme)).violations
+        assert not blameless, f"seed {seed} of theme {mutant.theme} is wrong without any bug planted: {blameless[0][1]}"
+        return f"seed {seed}: {what}"
+
+    def with_database(self, mutant, act):
+        database = self.database(mutant)
         try:
-            if mutant.scenario:
-                problem = mutant.scenario(database, mutant.switches)
-                return problem and f"scenario {mutant.scenario.__name__}: {problem}"
-            violations = run_seeds(database, seeds, name, stop_at_first=True, theme=mutant.theme).violations
-            return f"seed {violations[0][0]}: {violations[0][1]}" if violations else None
+            return act(database)
         finally:
             database.drop()
 
