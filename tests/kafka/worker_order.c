@@ -86,7 +86,7 @@ Test(worker_order, reads_no_further_than_the_bound)
 {
 	struct cluster cluster;
 	cluster_open(&cluster, 2);
-	send_unclaimable(&cluster, 0, 6);
+	send_unclaimable(&cluster, 0, 15);
 	cluster_send_many(&cluster, 0, 3000, "echo", "{}");
 	struct child worker = worker_start(&cluster, NULL);
 	cluster_wait(&cluster, "result", NULL, 2047, 30);
