@@ -142,9 +142,14 @@ static enum status use_member(struct offsets *offsets, const char *group, struct
 	return kafka_consumer(offsets->brokers, offsets->user, "rounds", group, NULL, NULL, &(*member)->client, err);
 }
 
+/* Some clients (confluent-kafka in Python) commit the text's terminating NUL with it. */
 static bool has_mark(const rd_kafka_topic_partition_t *partition)
 {
-	return partition->metadata && partition->metadata_size == strlen(COMMIT_MARK) && memcmp(partition->metadata, COMMIT_MARK, strlen(COMMIT_MARK)) == 0;
+	const char *text = partition->metadata;
+	size_t length = text ? partition->metadata_size : 0;
+	while (length > 0 && text[length - 1] == '\0')
+		length--;
+	return length == strlen(COMMIT_MARK) && memcmp(text, COMMIT_MARK, length) == 0;
 }
 
 enum status offsets_committed(struct offsets *offsets, const char *group, const char *topic, int32_t count, int timeout_ms,

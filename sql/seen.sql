@@ -12,7 +12,7 @@ begin
 			where jsonb_typeof(e) = 'number' and e::text ~ '^[0-9]{1,7}$'),
 		array(select e ->> 'name' from jsonb_array_elements(coalesce(detail -> 'entrypoints', '[]')) as e where e ->> 'name' is not null), t, t)
 	on conflict (incarnation) do update set seen_at = t, free = excluded.free, slots = excluded.slots, waiting = excluded.waiting, claims = excluded.claims, partitions = excluded.partitions,
-		left_at = case when (detail ->> 'leaving')::boolean then t end,
+		left_at = coalesce(w.left_at, case when (detail ->> 'leaving')::boolean then t end), -- an older one may come behind the last
 		entrypoints = case when detail ? 'entrypoints' then excluded.entrypoints else w.entrypoints end;
 	if detail ? 'entrypoints' then
 		insert into entrypoints (queue, name, required, seen_at)

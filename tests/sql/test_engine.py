@@ -65,6 +65,13 @@ def test_workers_and_what_they_serve(engine):
     assert engine.value("select left_at is not null from kser.workers")
 
 
+def test_a_heartbeat_that_comes_behind_the_last_one_brings_nobody_back(engine):
+    engine.rows("select kser.seen('w1', %s)", json.dumps({"slots": 4}))
+    engine.rows("select kser.seen('w1', %s)", json.dumps({"slots": 4, "leaving": True}))
+    engine.rows("select kser.seen('w1', %s)", json.dumps({"slots": 4, "free": 1}))
+    assert engine.value("select left_at is not null from kser.workers")
+
+
 @pytest.mark.parametrize("entrypoints", [[{}], [1], [None], ["x"], [{"name": "a"}, {"name": "a"}], []], ids=str)
 def test_a_strange_heartbeat_is_survived(engine, entrypoints):
     engine.rows("select kser.seen('w', %s)", json.dumps({"entrypoints": entrypoints}))
