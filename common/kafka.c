@@ -16,11 +16,21 @@
 
 #define PREFIX_BYTES_MAX 60
 
-const char *topics_tasks(const struct topics *topics, const char *queue, char name[250])
+static const char *of_queue(const struct topics *topics, const char *what, const char *queue, char name[250])
 {
 	bool named = queue && queue[0];
-	snprintf(name, 250, "%s.tasks%s%s", topics->prefix, named ? "." : "", named ? queue : "");
+	snprintf(name, 250, "%s.%s%s%s", topics->prefix, what, named ? "." : "", named ? queue : "");
 	return name;
+}
+
+const char *topics_tasks(const struct topics *topics, const char *queue, char name[250])
+{
+	return of_queue(topics, "tasks", queue, name);
+}
+
+const char *topics_workers(const struct topics *topics, const char *queue, char name[250])
+{
+	return of_queue(topics, "workers", queue, name);
 }
 
 const char *topics_named(const struct topics *topics, const char *what, char name[250])

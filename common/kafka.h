@@ -18,7 +18,12 @@ struct topics {
 };
 /* Writes the name into `name` (250 bytes) and returns it. `queue` "" or NULL: the default queue. */
 const char *topics_tasks(const struct topics *topics, const char *queue, char name[250]);
+/* The group of a queue's workers, likewise. */
+const char *topics_workers(const struct topics *topics, const char *queue, char name[250]);
 const char *topics_named(const struct topics *topics, const char *what, char name[250]);
+
+/* The metadata text with which kser's workers commit offsets: who commits without it may commit before the work, and proves nothing. */
+#define COMMIT_MARK "kser1"
 
 /* A prefix or queue name: 1 to 60 (QUEUE_BYTES_MAX) of a-z A-Z 0-9 . _ - */
 MUST_USE enum status topics_check(const char *prefix, const char *queue, struct error *err);

@@ -308,11 +308,6 @@ int cell_rounds_fd(const struct cell *cell)
 	return cell->rounds_fd;
 }
 
-void cell_wake_rounds(struct cell *cell)
-{
-	signal_fd(cell->rounds_fd);
-}
-
 void cell_drain_rounds(struct cell *cell)
 {
 	drain_fd(cell->rounds_fd);

@@ -103,7 +103,6 @@ bool cell_wants_rounds(const struct cell *cell);
 
 /* Readable when there may be something new for the rounds: a queue, the role, the stop. */
 int cell_rounds_fd(const struct cell *cell);
-void cell_wake_rounds(struct cell *cell);
 void cell_drain_rounds(struct cell *cell);
 
 /*

@@ -27,6 +27,7 @@ struct assigned {
 struct intake {
 	struct cell *cell;
 	rd_kafka_t *consumer;
+	rd_kafka_queue_t *commits; /* their answers */
 	intake_revoked *revoked;
 	void *context;
 	char results[250];
@@ -62,6 +63,18 @@ static rd_kafka_topic_partition_list_t *finished(struct intake *intake)
 	return list;
 }
 
+/* What could not be committed is tried again with the next commit, also when nothing else has finished. */
+static void on_commit(rd_kafka_t *consumer, rd_kafka_resp_err_t error, rd_kafka_topic_partition_list_t *list, void *opaque)
+{
+	struct intake *intake = opaque;
+	(void)consumer;
+	for (int i = 0; list && i < list->cnt; i++)
+		if (error || list->elems[i].err)
+			intake->partitions[slot_of(intake, list->elems[i].topic, list->elems[i].partition)].committed = -1;
+	if (error && error != RD_KAFKA_RESP_ERR__NO_OFFSET)
+		log_warning("could not commit offsets, trying again", "error", rd_kafka_err2str(error));
+}
+
 static void commit(struct intake *intake, bool wait)
 {
 	rd_kafka_topic_partition_list_t *list = finished(intake);
@@ -69,9 +82,9 @@ static void commit(struct intake *intake, bool wait)
 	if (!list)
 		return;
 	(void)FAULT("apply.after_ack_before_commit_offset");
-	rd_kafka_resp_err_t error = rd_kafka_commit(intake->consumer, list, !wait);
-	if (error && error != RD_KAFKA_RESP_ERR__NO_OFFSET)
-		log_warning("could not commit offsets, they come again", "error", rd_kafka_err2str(error));
+	rd_kafka_resp_err_t error = wait ? rd_kafka_commit(intake->consumer, list, 0) : rd_kafka_commit_queue(intake->consumer, list, intake->commits, on_commit, intake);
+	if (error)
+		on_commit(intake->consumer, error, list, intake);
 	rd_kafka_topic_partition_list_destroy(list);
 }
 
@@ -147,7 +160,19 @@ static enum status join(struct intake *intake, struct error *err)
 	topics_named(cell_topics(intake->cell), "orchestrators", group);
 	intake->unassigned_ms = clock_monotonic_ms();
 	enum status status = kafka_consumer(settings->brokers, &settings->kafka, intake->client_id, group, rebalance, intake, &intake->consumer, err);
-	return status ? status : subscribe(intake, err);
+	if (status)
+		return status;
+	intake->commits = rd_kafka_queue_new(intake->consumer);
+	return subscribe(intake, err);
+}
+
+static void leave(struct intake *intake, int timeout_ms)
+{
+	if (intake->commits)
+		rd_kafka_queue_destroy(intake->commits);
+	intake->commits = NULL;
+	kafka_consumer_close(TAKE(intake->consumer), timeout_ms);
+	forget(intake);
 }
 
 enum status intake_open(struct cell *cell, const char *client_id, intake_revoked *revoked, void *context, struct intake **intake, struct error *err)
@@ -169,9 +194,7 @@ enum status intake_open(struct cell *cell, const char *client_id, intake_revoked
 void intake_rejoin(struct intake *intake)
 {
 	struct error err;
-	kafka_consumer_close(intake->consumer, 1000);
-	forget(intake);
-	intake->consumer = NULL;
+	leave(intake, 1000);
 	if (join(intake, &err)) {
 		log_error("cannot join the group", "error", err.text);
 		cell_fail(intake->cell);
@@ -182,8 +205,7 @@ void intake_close(struct intake *intake, int timeout_ms)
 {
 	if (!intake)
 		return;
-	kafka_consumer_close(intake->consumer, timeout_ms);
-	forget(intake);
+	leave(intake, timeout_ms);
 	free_pointer(&intake);
 }
 
@@ -203,6 +225,8 @@ rd_kafka_message_t *intake_next(struct intake *intake, int timeout_ms)
 		intake->rejoin_ms = intake->rejoin_ms < REJOIN_MAX_MS / 2 ? 2 * intake->rejoin_ms : REJOIN_MAX_MS;
 		intake_rejoin(intake);
 	}
+	if (!intake->consumer)
+		return NULL; /* it could not be made: the process ends */
 	rd_kafka_message_t *record = rd_kafka_consumer_poll(intake->consumer, timeout_ms);
 	if (!record)
 		return NULL;
@@ -250,6 +274,8 @@ void intake_pause_submissions(struct intake *intake, bool pause)
 
 void intake_commit(struct intake *intake, bool now)
 {
+	if (intake->commits)
+		rd_kafka_queue_poll_callback(intake->commits, 0);
 	if (now || clock_monotonic_ms() - intake->committed_ms >= COMMIT_INTERVAL_MS)
 		commit(intake, false);
 }

@@ -195,10 +195,13 @@ static int serve_queue(struct keeper *keeper, struct slice name)
 	int partitions, queue = cell_queue(keeper->engine.cell, name);
 	if (queue < 0 || cell_partitions(keeper->engine.cell, queue) == 0)
 		return -1;
-	if (!keeper->warm[queue] && kafka_partitions(dispatcher_producer(keeper->engine.dispatcher),
-			topics_tasks(cell_topics(keeper->engine.cell), cell_queue_name(keeper->engine.cell, queue), topic), WARM_TIMEOUT_MS, &partitions, &err))
-		log_debug("the first dispatch of a queue may take a second", "topic", topic, "error", err.text);
+	/* A slow broker must not hold up the sign of life. */
+	if (keeper->warm[queue] || beat_is_due(keeper))
+		return queue;
 	keeper->warm[queue] = true;
+	topics_tasks(cell_topics(keeper->engine.cell), cell_queue_name(keeper->engine.cell, queue), topic);
+	if (kafka_partitions(dispatcher_producer(keeper->engine.dispatcher), topic, WARM_TIMEOUT_MS, &partitions, &err))
+		log_debug("the first dispatch of a queue may take a second", "topic", topic, "error", err.text);
 	return queue;
 }
 

@@ -19,8 +19,6 @@
 
 #define OFFSETS_GROUPS_MAX 32
 
-/* The metadata text with which kser's workers commit: who commits without it may commit before the work. */
-#define COMMIT_MARK "kser1"
 
 struct offsets; /* opaque */
 

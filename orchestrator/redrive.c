@@ -34,23 +34,26 @@ static void finish(struct redrive *redrive, struct engine *engine)
 {
 	struct error err;
 	PGresult *result CLEANUP(result_clear) = NULL;
-	redrive->sent = 0;
-	if (redrive->count == 0)
+	redrive->begun_ms = clock_monotonic_ms();
+	if (redrive->count == 0) {
+		redrive->sent = 0;
 		return;
+	}
 	array_begin(&redrive->array, ARRAY_INT8);
 	for (size_t i = 0; i < redrive->count; i++)
 		array_add_int8(&redrive->array, redrive->ids[i]);
-	if (engine_run(engine, engine_statement("redriven.sql"), (struct parameter[]){array_parameter(&redrive->array)}, 1, true, &result, &err) == E_OK)
-		log_info("dead letters are on their topics again", "count", LOG_INT(redrive->count));
-	redrive->count = 0;
+	if (engine_run(engine, engine_statement("redriven.sql"), (struct parameter[]){array_parameter(&redrive->array)}, 1, true, &result, &err))
+		return; /* somebody holds their rows: tried again, or they would be sent again */
+	log_info("dead letters are on their topics again", "count", LOG_INT(redrive->count));
+	redrive->sent = redrive->count = 0;
 }
 
 void redrive_go_on(struct redrive *redrive, struct engine *engine, bool wanted)
 {
-	if (redrive->sent > 0) {
-		if (dispatcher_forwarding(engine->dispatcher) == 0)
-			finish(redrive, engine);
-	} else if (wanted && clock_monotonic_ms() - redrive->begun_ms >= INTERVAL_MS)
+	bool due = clock_monotonic_ms() - redrive->begun_ms >= INTERVAL_MS;
+	if (redrive->sent > 0 && due && dispatcher_forwarding(engine->dispatcher) == 0)
+		finish(redrive, engine);
+	else if (redrive->sent == 0 && due && wanted)
 		take(redrive, engine);
 }
 

@@ -175,7 +175,7 @@ static enum status look(struct rounds *rounds, int queue, struct error *err)
 	PGresult *result CLEANUP(result_clear) = NULL;
 	const char *name = cell_queue_name(cell, queue);
 	look_at_topic(rounds, queue);
-	snprintf(group, sizeof group, "%s.workers%s%s", cell_topics(cell)->prefix, *name ? "." : "", name);
+	topics_workers(cell_topics(cell), name, group);
 	tell_unknown(offsets_committed(rounds->offsets, group, rounds->topic, rounds->count, ASK_TIMEOUT_MS, rounds->committed, rounds->marked, err), err);
 	tell_unknown(offsets_list(rounds->offsets, rounds->topic, rounds->count, rounds->led, OFFSETS_ENDS, ASK_TIMEOUT_MS, rounds->ends, err), err);
 	tell_unknown(offsets_list(rounds->offsets, rounds->topic, rounds->count, rounds->led, OFFSETS_STARTS, ASK_TIMEOUT_MS, rounds->starts, err), err);
@@ -312,7 +312,6 @@ static enum status steps(struct rounds *rounds, struct error *err)
 	if (!status)
 		status = expire(rounds, err);
 	if (!status)
-		if (!status)
 		status = for_queues(rounds, looks, lose, err);
 	rounds->first = queues > looks ? (rounds->first + looks) % queues : 0;
 	return status;

@@ -3,7 +3,7 @@
 /*
  * The rounds: one thread in each orchestrator, for all that has to wait for brokers without holding up the signs of life. It makes
  * topics and learns about partitions; and while this instance has the keeper's role and something is in flight, it finds every
- * two seconds what was lost.
+ * second and a half what was lost.
  *
  * A round: the epoch is raised; the ends of all task partitions are noted with it (a sample); what the workers' groups have
  * committed is compared with earlier samples (a look); the ends of the results are noted, and when all orchestrators are past

@@ -10,15 +10,15 @@ begin
 	select 'error', 'halted', 'nothing is dispatched: ' || m.halted, 'kser db new-generation --reason TEXT, once it is clear that the database is the right one'
 	from meta m where m.halted is not null;
 
-	if not exists (select from instances i where i.beat_at > t - interval '8 s') then
+	if not exists (select from instances i where i.beat_at > t - interval '6 s') then
 		return query select case when in_work then 'error' else 'warning' end, 'no_orchestrator', case when in_work then 'no orchestrator runs, and there is work for one' else 'no orchestrator runs' end,
 			'start kser-orchestrator; its log says why it does not reach the database';
 	elsif not exists (select from instances i where i.keeper_until > t) then
 		return query select 'warning', 'no_keeper', 'no orchestrator has the keeper''s role: nothing is rescued', 'if it stays for more than a few seconds: their logs';
 	end if;
 	return query
-	select 'warning', 'instance_silent', format('orchestrator %s has given no sign of life since %s', i.name, date_trunc('second', i.beat_at)), 'is it frozen or cut off? The keeper removes it after 8 seconds'
-	from instances i where i.beat_at < t - greatest(patience, interval '8 s') order by i.beat_at;
+	select 'warning', 'instance_silent', format('orchestrator %s has given no sign of life since %s', i.name, date_trunc('second', i.beat_at)), 'is it frozen or cut off? The keeper removes it after its silence-limit'
+	from instances i where i.beat_at < t - greatest(patience, interval '6 s') order by i.beat_at;
 
 	return query
 	select 'warning', 'no_proof', format('queue %s, partitions %s: a lost task would not be noticed: %s (since %s)', to_json(p.queue), string_agg((n - 1)::text, ', ' order by n), p.problems[n], date_trunc('second', min(p.since[n]))),

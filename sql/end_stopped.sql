@@ -1,5 +1,6 @@
 -- Ends the operation of a task that somebody wanted ended (a row in `stops`), with that row's error; the task row is locked by
--- the caller. A task that still runs is FAILED with the same error, and whatever its attempt says from now on is late.
+-- the caller. A task that still runs is FAILED with the same error, and whatever its attempt says from now on is late. Of one under a
+-- claim no epoch stays: that its record was passed proves nothing about whether it still runs.
 -- total: the accumulated Result, or null. False when nobody wanted this attempt ended.
 create or replace function kser.end_stopped(t timestamptz, operation uuid, at integer, total json) returns boolean language plpgsql volatile
 set search_path = pg_catalog, kser, pg_temp as $$
@@ -16,7 +17,8 @@ begin
 		return false;
 	end if;
 	if task.status in ('RUNNING', 'PENDING') then
-		update tasks k set mark = 0, status = 'FAILED', finished_at = t, answer = case when k.status = 'PENDING' then k.answer end, retcode = stop.retcode, error = stop.error, stderr = coalesce(left(stop.reason, 500), 'stopped on request')
+		update tasks k set mark = 0, status = 'FAILED', finished_at = t, answer = case when k.status = 'PENDING' then k.answer end,
+			epoch = case when not exists (select from claims c where c.operation_id = operation and c.position = at) then k.epoch end, retcode = stop.retcode, error = stop.error, stderr = coalesce(left(stop.reason, 500), 'stopped on request')
 		where k.operation_id = operation and k.position = at;
 	else
 		update tasks k set mark = 0 where k.operation_id = operation and k.position = at;

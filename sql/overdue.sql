@@ -1,12 +1,10 @@
--- Ends what is past its time: operations past their deadline, attempts that somebody wanted ended five seconds ago, tasks that
--- nobody started in time. How many were ended or asked to end. Locked rows are left for the next call.
+-- Ends what is past its time: operations past their deadline, attempts that somebody wanted ended five seconds ago. How many were ended or asked to end. Locked rows are left for the next call.
 create or replace function kser.overdue() returns integer language plpgsql volatile set search_path = pg_catalog, kser, pg_temp as $$
 declare
 	grace constant interval := '5 s';     -- for a worker to end what it was asked to
 	at_most constant integer := 1000;
 	t constant timestamptz := clock_timestamp();
 	found_operation uuid;
-	queue_name text;
 	late record;
 	changed integer := 0;
 begin
@@ -23,9 +21,6 @@ begin
 		order by o.deadline_at limit at_most
 	loop
 		changed := changed + end_overdue(t, found_operation)::integer;
-	end loop;
-	for queue_name in select q.name from queues q loop
-		changed := changed + fail_unstarted(queue_name);
 	end loop;
 	return changed;
 end

@@ -41,6 +41,12 @@ begin
 	if released > 0 then
 		perform wake();
 	end if;
+	-- What ended without its worker's word is over now.
+	insert into history (operation_id, position, uuid, attempt, kind, reason, worker)
+	select n.operation_id, n.position, n.uuid, n.attempt, 'late', 'released', of_worker
+	from names(list) n join tasks k on k.operation_id = n.operation_id and k.position = n.position and k.uuid = n.uuid and k.attempt = n.attempt
+	where n.generation = m.generation and k.status = 'FAILED' and k.answer is null
+	on conflict (uuid, attempt) where kind = 'late' do nothing;
 	perform count_up('releases_late', (select count(*) from names(list)) - released);
 	return query select u, count(*)::integer from unnest(unclaimed) as u group by u;
 end

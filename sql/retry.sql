@@ -7,7 +7,7 @@ begin
 	if found then
 		return format('worker %s holds attempt %s of task %s', holder, k.attempt, k.position);
 	elsif k.attempt = 0 or k.answer is not null or k.error = 'Undeliverable'
-			or exists (select from kser.history h where h.kind = 'late' and h.uuid = k.uuid and h.attempt = k.attempt) -- its result came after its end
+			or exists (select from kser.history h where h.kind = 'late' and h.uuid = k.uuid and h.attempt = k.attempt) -- its result or release came after its end
 			or k.epoch < (select p.passed[k.partition + 1] from kser.proofs p where p.queue = k.queue) then
 		return null;
 	end if;

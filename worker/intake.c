@@ -41,9 +41,6 @@
 #define ENDS_TIMEOUT_MS 2000
 #define ENDS_PAUSE_MS 50
 
-/* Whose commits these are: the proof of loss trusts only offsets with this mark. */
-#define COMMIT_MARK "kser1"
-
 /* The longest wait for an assignment before joining anew, and how long leaving may take then. */
 #define REJOIN_MAX_MS 60000
 #define REJOIN_CLOSE_MS 500
@@ -465,8 +462,11 @@ static void revoke(struct intake *intake, const rd_kafka_topic_partition_list_t 
 
 static void on_rebalance(rd_kafka_t *consumer, rd_kafka_resp_err_t error, rd_kafka_topic_partition_list_t *list, void *opaque)
 {
-	(void)consumer;
 	struct intake *intake = opaque;
+	if (consumer != intake->consumer) { /* one that is being given up */
+		rd_kafka_assign(consumer, NULL);
+		return;
+	}
 	if (error == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
 		intake->unassigned_ms = 0;
 		intake->rejoin_ms = intake->setup.rejoin_ms;
@@ -496,12 +496,10 @@ static enum status subscribe(struct intake *intake, struct error *err)
 	return error ? fail(err, E_INVALID, "cannot subscribe to %s: %s", intake->setup.topic, rd_kafka_err2str(error)) : E_OK;
 }
 
-static void close_queues(struct intake *intake)
+static void close_queue(rd_kafka_queue_t *queue)
 {
-	watch_queue(intake->records, -1);
-	watch_queue(intake->commits, -1);
-	rd_kafka_queue_destroy(intake->records);
-	rd_kafka_queue_destroy(intake->commits);
+	watch_queue(queue, -1);
+	rd_kafka_queue_destroy(queue);
 }
 
 /* A new member of the group. What goes wrong leaves none. */
@@ -520,22 +518,36 @@ static enum status join(struct intake *intake, struct error *err)
 	intake->unassigned_ms = clock_monotonic_ms();
 	status = subscribe(intake, err);
 	if (status) {
-		close_queues(intake);
+		close_queue(intake->records);
+		close_queue(intake->commits);
 		kafka_consumer_close(intake->consumer, 0);
 	}
 	return status;
 }
 
-/* A member that the group has forgotten, or a client that has lost its way, would wait for ever: a new one joins. Nothing is assigned. */
-static enum status rejoin_when_due(struct intake *intake, struct error *err)
+/*
+ * A member that the group has forgotten, or a client that has lost its way, would wait for ever: a new one takes its place, if it can
+ * be made. Nothing is assigned.
+ */
+static void rejoin_when_due(struct intake *intake)
 {
 	if (!intake->unassigned_ms || intake->stopped || clock_monotonic_ms() - intake->unassigned_ms < intake->rejoin_ms)
-		return E_OK;
+		return;
+	struct error err;
+	rd_kafka_t *consumer = intake->consumer;
+	rd_kafka_queue_t *records = intake->records, *commits = intake->commits;
 	log_warning("no assignment from the group, joining it anew", "group", intake->setup.group);
 	intake->rejoin_ms = sooner(2 * intake->rejoin_ms, REJOIN_MAX_MS);
-	close_queues(intake);
-	kafka_consumer_close(intake->consumer, REJOIN_CLOSE_MS);
-	return join(intake, err);
+	if (join(intake, &err)) {
+		log_error("could not join the group anew", "error", err.text);
+		intake->consumer = consumer;
+		intake->records = records;
+		intake->commits = commits;
+		return;
+	}
+	close_queue(records);
+	close_queue(commits);
+	kafka_consumer_close(consumer, REJOIN_CLOSE_MS);
 }
 
 /* ---- taking ---- */
@@ -696,9 +708,7 @@ static void open_gate(struct intake *intake)
 
 enum status intake_take(struct intake *intake, struct error *err)
 {
-	enum status joined = rejoin_when_due(intake, err);
-	if (joined)
-		return joined;
+	rejoin_when_due(intake);
 	enum status status = E_OK;
 	intake->round_ms = clock_monotonic_ms();
 	open_gate(intake);
@@ -807,7 +817,8 @@ void intake_close(struct intake *intake, int timeout_ms, bool forget_tasks)
 	drop_spares(intake);
 	if (forget_tasks)
 		hand_visit(intake->hand, forget, intake);
-	close_queues(intake);
+	close_queue(intake->records);
+	close_queue(intake->commits);
 	kafka_consumer_close(intake->consumer, timeout_ms / 2);
 	if (!forget_tasks)
 		return;

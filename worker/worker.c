@@ -155,11 +155,7 @@ static void set_names(struct kser_worker *worker)
 	topics_tasks(&topics, worker->settings.queue, worker->tasks_topic);
 	topics_named(&topics, "results", worker->results_topic);
 	topics_named(&topics, "control", worker->control_topic);
-	topics_named(&topics, "workers", worker->group);
-	if (worker->settings.queue[0]) {
-		size_t length = strlen(worker->group);
-		snprintf(worker->group + length, sizeof worker->group - length, ".%s", worker->settings.queue);
-	}
+	topics_workers(&topics, worker->settings.queue, worker->group);
 }
 
 /* `folder` with all behind its last slash replaced; false when there is no such program. */

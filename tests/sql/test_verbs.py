@@ -716,6 +716,34 @@ def test_a_result_that_comes_after_the_end_says_that_the_attempt_is_over(engine,
     assert engine.value("select kser.retry(%s)", operation) == "retried"
 
 
+def ended_without_a_word(engine, play):
+    """Claimed, asked to stop, and fenced off after five seconds; the proof of loss has passed its record. The dispatch."""
+    dispatch = play.dispatch(play.submit())
+    operation = dispatch["operation_id"]
+    claim = {"uuid": str(dispatch["uuid"]), "op": str(operation), "pos": 0, "attempt": 1, "gen": dispatch["generation"]}
+    engine.rows("select * from kser.hold('w1', %s::jsonb, '8 s')", json.dumps([claim]))
+    engine.value("select kser.cancel(%s)", operation)
+    engine.rows("update kser.stops set asked_at = now() - interval '6 s'")
+    engine.rows("select kser.overdue()")
+    engine.rows("select kser.sample('', 9, 9, array_fill(10::bigint, array[12]))")
+    engine.rows("select kser.look('', 9, array_fill(10::bigint, array[12]), array_fill(true, array[12]), array_fill(0::bigint, array[12]), array_fill(10::bigint, array[12]))")
+    assert engine.value("select passed[1] from kser.proofs") == 9
+    return operation, claim
+
+
+# Its record was passed when it was claimed: that says nothing about whether its worker, which heeds no stop, still runs it.
+def test_a_claimed_attempt_that_was_ended_without_a_word_may_still_run(engine, play):
+    operation, _ = ended_without_a_word(engine, play)
+    answer = verb(engine, "retry", operation)
+    assert answer[0] == "refused" and "may still run" in answer[1]
+
+
+def test_a_release_that_comes_after_the_end_says_that_the_attempt_is_over(engine, play):
+    operation, claim = ended_without_a_word(engine, play)
+    engine.rows("select * from kser.release('w1', %s::jsonb)", json.dumps([{**claim, "reason": "stopped"}]))
+    assert engine.value("select kser.retry(%s)", operation) == "retried"
+
+
 def test_the_result_of_a_cancelled_task_counts_but_nothing_follows_and_retry_goes_on_behind_it(engine, play):
     operation = play.submit()
     dispatch = play.dispatch(operation)

@@ -438,7 +438,6 @@ Test(command, ended_when_cancelled_before)
 	task_cancel(task);
 	struct ran ran = run_with(&command, task);
 	cr_expect_eq(ran.outcome, KSER_RETRY);
-	cr_expect_lt(ran.took_ms, 5000);
 	end(&ran);
 }
 

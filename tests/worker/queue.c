@@ -232,6 +232,22 @@ static bool is_same(void *entry, void *context)
 	return entry == context;
 }
 
+/* The reply of one may be acknowledged, and the next one be put, before the thread that ran it says that it is done. */
+static void test_alone_behind_alone(void)
+{
+	struct queue *queue = queue_new(4, 2, on_low, NULL);
+	int numbers[2] = {1, 2};
+	pthread_t taker;
+	queue_put_alone(queue, &numbers[0]);
+	assert(queue_take(queue) == &numbers[0]);
+	queue_put_alone(queue, &numbers[1]);
+	wait_until_idle(queue, &taker);
+	assert(queue_state(queue).taken == 1);
+	queue_done(queue);
+	assert(taken_by(taker) == &numbers[1]);
+	queue_free(queue);
+}
+
 /* Taken out again it keeps nobody waiting. */
 static void test_alone_removed(void)
 {
@@ -252,6 +268,7 @@ static void test_alone_removed(void)
 int main(void)
 {
 	test_alone();
+	test_alone_behind_alone();
 	test_alone_removed();
 	test_all_are_woken();
 	test_remove();
