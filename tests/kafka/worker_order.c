@@ -170,7 +170,7 @@ Test(worker_order, waits_quietly)
 {
 	struct cluster cluster;
 	cluster_open(&cluster, 1);
-	send_unclaimable(&cluster, 0, 5);
+	send_unclaimable(&cluster, 0, 12);
 	cluster_send_many(&cluster, 0, 2500, "sleep", "{\"seconds\": 0}");
 	struct child worker = worker_start(&cluster, NULL);
 	cluster_wait(&cluster, "result", NULL, 2047, 30);
