@@ -215,6 +215,17 @@ static int count_names(struct json_object *reply, const char *kind, const char *
 	return count;
 }
 
+int64_t cluster_records(struct cluster *cluster)
+{
+	int64_t records = 0;
+	for (int partition = 0; partition < 2; partition++) {
+		int64_t low, high;
+		cr_assert_eq(rd_kafka_query_watermark_offsets(cluster->reader, "kser.results", partition, &low, &high, 5000), RD_KAFKA_RESP_ERR_NO_ERROR);
+		records += high;
+	}
+	return records;
+}
+
 int cluster_named(struct cluster *cluster, const char *kind, int number, const char *reason)
 {
 	int count = 0;

@@ -53,6 +53,9 @@ struct json_object *cluster_wait(struct cluster *cluster, const char *kind, cons
 /* The reply to a task. */
 struct json_object *cluster_wait_result(struct cluster *cluster, int number);
 
+/* How many records the results topic holds, whether they were read or not. */
+int64_t cluster_records(struct cluster *cluster);
+
 /* How many claims ("claim") or releases ("release") name the task; `reason` NULL: any. Reads what is there. */
 int cluster_named(struct cluster *cluster, const char *kind, int number, const char *reason);
 void cluster_wait_named(struct cluster *cluster, const char *kind, int number, const char *reason, int count, int seconds);
