@@ -30,6 +30,7 @@ struct partition {
 	bool revoked;       /* nothing of it may be started any more */
 	bool let_go;        /* freed with the last hold */
 	bool paused;
+	bool was_full;      /* when it was paused */
 };
 
 struct partition *partition_new(int32_t number);

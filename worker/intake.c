@@ -166,15 +166,19 @@ static bool is_to_pause(const struct intake *intake, const struct partition *par
 	return !partition->paused && (intake->all_paused || is_full(partition));
 }
 
+/* One that was full waits until half of it is finished, so that it is not paused again at once. */
 static bool is_to_resume(const struct intake *intake, const struct partition *partition)
 {
-	return partition->paused && !intake->all_paused && !partition_is_full(partition, WORKER_AHEAD_MAX / 2);
+	return partition->paused && !intake->all_paused && !partition_is_full(partition, partition->was_full ? WORKER_AHEAD_MAX / 2 : WORKER_AHEAD_MAX);
 }
 
 static void mark_paused(struct intake *intake, const rd_kafka_topic_partition_list_t *list, bool paused)
 {
-	for (int i = 0; i < list->cnt; i++)
-		intake->by_number[list->elems[i].partition]->paused = paused;
+	for (int i = 0; i < list->cnt; i++) {
+		struct partition *partition = intake->by_number[list->elems[i].partition];
+		partition->paused = paused;
+		partition->was_full = paused && is_full(partition);
+	}
 }
 
 static void pause_what_is_full(struct intake *intake)
@@ -746,7 +750,7 @@ int64_t intake_next_ms(const struct intake *intake)
 {
 	if (has_more(intake))
 		return 0;
-	if (intake->hand->count == 0 && !has_finished(intake))
+	if (intake->hand->count == 0 && !has_finished(intake) && !intake->blocked_ms)
 		return INT64_MAX;
 	/* Acknowledgements wake nobody unless there is no room: they are looked for as often as offsets are committed. */
 	int64_t next = clock_monotonic_ms() + COMMIT_MS;

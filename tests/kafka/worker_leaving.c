@@ -68,6 +68,7 @@ Test(worker_leaving, drains)
 	int nobody, command;
 	wait_for_note(&nobody, &command);
 	cr_expect_eq(program_end(&worker, SIGTERM), 0);
+	cluster_wait_result(&cluster, 1);
 	cr_expect_eq(cluster_count(&cluster, "result", NULL), 1);
 	for (int i = 2; i <= 5; i++)
 		cluster_wait_named(&cluster, "release", i, "unstarted", 1, 5);

@@ -93,7 +93,7 @@ Test(worker_order, reads_no_further_than_the_bound)
 	program_wait_log(&worker, "paused partitions", 10);
 	cluster_send_task(&cluster, 1, 1, 1, "echo", "{}", NULL, "");
 	cluster_wait_result(&cluster, 1);
-	cr_expect_eq(cluster_count(&cluster, "result", NULL), 2048);
+	cr_expect_eq(cluster_count(&cluster, "result", NULL), 2048, "%d", cluster_count(&cluster, "result", NULL));
 	cluster_wait(&cluster, "result", NULL, 3002, 30);
 	cluster_wait_committed(&cluster, 0, 3001, 10);
 	expect_each_once(&cluster, 3000);
