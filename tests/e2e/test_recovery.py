@@ -122,8 +122,10 @@ def test_what_waits_behind_a_long_task_is_never_sent_again(cell, ledger):
     without_workers(cell)
     cell.worker("--slots", 1)
     cell.wait_for_workers(1)
-    ids = [cell.submit(ledger.hold())] + cell.submit_many([{"name": "n", "tasks": [ledger.note()]} for _ in range(100)])
+    ids = [cell.submit(ledger.hold())]
     held(ledger)
+    ids += cell.submit_many([{"name": "n", "tasks": [ledger.note()]} for _ in range(100)])
+    wait_until(lambda: cell.running() == 101, 30, "all tasks to be on their way")
     rounds(cell, 6)
     ledger.open()
     assert cell.wait(ids)["SUCCESS"] == 101
