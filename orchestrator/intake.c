@@ -169,9 +169,9 @@ static enum status join(struct intake *intake, struct error *err)
 static void leave(struct intake *intake, int timeout_ms)
 {
 	if (intake->commits)
-		rd_kafka_queue_destroy(intake->commits);
-	intake->commits = NULL;
-	kafka_consumer_close(TAKE(intake->consumer), timeout_ms);
+		rd_kafka_queue_destroy(TAKE(intake->commits));
+	kafka_consumer_close(intake->consumer, timeout_ms); /* which hands the partitions over */
+	intake->consumer = NULL;
 	forget(intake);
 }
 
