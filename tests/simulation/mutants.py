@@ -48,7 +48,7 @@ MUTANTS = {
     # A second look after two seconds would cover this one up: it is taken away.
     "replies_noted_before_the_offsets": Mutant(
         "the replies' ends are noted before the workers' committed offsets are read",
-        ("lose.sql", 's.since < t and s.since <= t - "between"', "true"),
+        ("lose.sql", 's.since <= proof.looked_at - "between"', "true"),
         switches=("replies_noted_before_the_offsets",), scenario=scenarios.answer_in_the_middle_of_a_round),
     "no_wait_for_the_replies": Mutant("a round does not wait until the replies that it noted are applied", switches=("no_wait_for_the_replies",), theme="proof"),
     "offset_before_the_answer": Mutant("a worker's offset passes what is neither answered nor claimed", switches=("offset_before_the_answer",), theme="proof"),
