@@ -546,6 +546,18 @@ static int64_t destroy_until_ms(int64_t until_ms)
 	return until_ms > least ? until_ms : least;
 }
 
+void kafka_queue_watch(rd_kafka_queue_t *queue, int wake_fd)
+{
+	static const uint64_t one = 1;
+	rd_kafka_queue_io_event_enable(queue, wake_fd, &one, sizeof one);
+}
+
+void kafka_queue_close(rd_kafka_queue_t *queue)
+{
+	kafka_queue_watch(queue, -1);
+	rd_kafka_queue_destroy(queue);
+}
+
 void kafka_consumer_close(rd_kafka_t *consumer, int timeout_ms)
 {
 	if (!consumer)

@@ -51,6 +51,12 @@ MUST_USE enum status kafka_create_topics(rd_kafka_t *client, const struct topic_
 /* Partitions of a topic; 0 when it does not exist. E_RETRY: broker away. */
 MUST_USE enum status kafka_partitions(rd_kafka_t *client, const char *topic, int timeout_ms, int *partitions, struct error *err);
 
+/* Writes an eight-byte one to `wake_fd`, not blocking, whenever something comes into the empty queue. */
+void kafka_queue_watch(rd_kafka_queue_t *queue, int wake_fd);
+
+/* The end of a queue that was watched: before its client is closed. */
+void kafka_queue_close(rd_kafka_queue_t *queue);
+
 /*
  * Leaves the group and destroys, but never longer than `timeout_ms` and half a second: then the handle is leaked on purpose.
  * NULL is allowed. The rebalance callback runs meanwhile, in this thread, and what it waits for comes on top. What a
