@@ -33,6 +33,11 @@ void log_set_level(enum log_level least)
 	atomic_store(&log_least, (int)least);
 }
 
+bool log_is_on(enum log_level level)
+{
+	return (int)level >= atomic_load_explicit(&log_least, memory_order_relaxed);
+}
+
 static const char *level_name(enum log_level level)
 {
 	switch (level) {
@@ -122,7 +127,7 @@ static void write_line(const struct buffer *line)
 
 void log_event(enum log_level level, const char *message, ...)
 {
-	if ((int)level < atomic_load_explicit(&log_least, memory_order_relaxed))
+	if (!log_is_on(level))
 		return;
 	int saved_errno = errno;
 	struct buffer line CLEANUP(buffer_clear) = {0};

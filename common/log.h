@@ -8,6 +8,7 @@
  *     log_warning("could not reach the database", "error", err.text, "wait_ms", LOG_INT(250));
  */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/attributes.h"
@@ -20,6 +21,9 @@ void log_open(const char *program, enum log_level least, enum log_format format)
 
 /* Changes the least level; any thread, at any time. */
 void log_set_level(enum log_level least);
+
+/* Whether a line of that level would be written: for lines that are costly to make. Any thread. */
+MUST_USE bool log_is_on(enum log_level level);
 
 /* `message`, then pairs of key and value, all texts, ended by NULL; a NULL value is left out. */
 void log_event(enum log_level level, const char *message, ...) __attribute__((sentinel));

@@ -59,22 +59,10 @@ static void compose_error(struct answer *answer, const struct kser_task *task, s
 	compose(answer, &bare, &error, false, worker);
 }
 
-/* A failure that says nothing gets its words; one that was told counts even if the entrypoint returned success. */
-static bool settle(enum kser_outcome outcome, struct kser_result *result)
-{
-	if (outcome == KSER_SUCCESS || result->retcode != 0)
-		return outcome == KSER_RETRY;
-	if (outcome == KSER_RETRY)
-		kser_result_fail(result, 503, "ServiceUnavailable", "may be tried again");
-	else
-		kser_result_fail(result, 500, "InternalError", "the entrypoint failed and did not say why");
-	return outcome == KSER_RETRY;
-}
-
 void answer_make(struct answer *answer, const struct kser_task *task, enum kser_outcome outcome, struct kser_result *result, struct slice worker)
 {
-	bool retry = settle(outcome, result);
-	compose(answer, &task->message, result, retry, worker);
+	result_settle(result, outcome);
+	compose(answer, &task->message, result, outcome == KSER_RETRY, worker);
 	struct error err;
 	if (check(answer, result, &err))
 		compose_error(answer, task, MESSAGE_BYTES_MAX, err.text, worker);

@@ -68,7 +68,11 @@ enum status entrypoints_add(struct entrypoints *entrypoints, const struct kser_e
 	struct entrypoint *entrypoint = xcalloc(1, sizeof *entrypoint);
 	entrypoint->name = xstrdup(given->name);
 	entrypoint->required = copy_names(given->required);
+	const char *dot = strrchr(entrypoint->name, '.');
+	entrypoint->class_name = dot && dot[1] ? dot + 1 : entrypoint->name;
 	entrypoint->run = given->run;
+	entrypoint->triggers = (struct triggers){.postinit = given->postinit, .prerun = given->prerun, .postrun = given->postrun,
+		.onsuccess = given->onsuccess, .onerror = given->onerror};
 	entrypoint->context = given->context;
 	HASH_ADD_KEYPTR(hh, entrypoints->table, entrypoint->name, strlen(entrypoint->name), entrypoint);
 	HASH_SORT(entrypoints->table, by_name);

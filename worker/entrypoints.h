@@ -9,17 +9,33 @@
 #include "common/error.h"
 #include "common/message.h"
 #include "kser/worker.h"
+#include "worker/observer.h"
+
+/* As in struct kser_entrypoint; NULL: there is none. */
+struct triggers {
+	enum kser_outcome (*postinit)(struct kser_task *task, struct kser_result *result, void *context);
+	enum kser_outcome (*prerun)(struct kser_task *task, struct kser_result *result, void *context);
+	enum kser_outcome (*postrun)(struct kser_task *task, struct kser_result *result, void *context);
+	enum kser_outcome (*onsuccess)(struct kser_task *task, struct kser_result *result, void *context);
+	enum kser_outcome (*onerror)(struct kser_task *task, struct kser_result *result, void *context);
+};
 
 struct entrypoint {
 	char *name;
+	const char *class_name; /* what log lines begin with: the name's part behind its last dot */
 	char **required; /* NULL-terminated */
 	enum kser_outcome (*run)(struct kser_task *task, struct kser_result *result, void *context);
+	struct triggers triggers;
 	void *context;
 	UT_hash_handle hh;
 };
 
 struct entrypoints {
 	struct entrypoint *table;
+	struct kser_worker *worker; /* whose they are, for entrypoints that want it; NULL in tests */
+	bool log_tasks;             /* a task's log lines are written */
+	const struct observer *observers[OBSERVERS_MAX];
+	size_t observer_count;
 };
 
 void entrypoints_clear(struct entrypoints *entrypoints);

@@ -14,8 +14,17 @@ void result_clear(struct kser_result *result)
 	output_clear(&result->err);
 	retval_clear(&result->retval);
 	buffer_clear(&result->tasks);
-	result->retcode = 0;
-	result->task_count = 0;
+	buffer_clear(&result->uuid);
+	buffer_clear(&result->shown);
+	*result = (struct kser_result){0};
+}
+
+void kser_result_clear(struct kser_result *result)
+{
+	struct kser_result kept = {.whole = result->whole, .uuid = result->uuid};
+	result->uuid = (struct buffer){0};
+	result_clear(result);
+	*result = kept;
 }
 
 /* ---- failing ---- */
@@ -47,9 +56,18 @@ static void add_clean_string(struct buffer *out, struct slice text)
 	buffer_add_json_string(out, buffer_slice(&clean));
 }
 
+/* What only came from before goes when something new is said. */
+static void drop_carried(struct output *output, bool *carried)
+{
+	output_clear(output);
+	*carried = false;
+}
+
 void result_fail(struct kser_result *result, int32_t code, const char *name, struct slice extra, struct slice message)
 {
 	result->retcode = code > 0 ? code : 500;
+	if (result->err_carried)
+		drop_carried(&result->err, &result->err_carried);
 	buffer_reset(&result->message);
 	output_add_clean(&result->message, message);
 	struct buffer error CLEANUP(buffer_clear) = {0};
@@ -87,6 +105,21 @@ enum kser_outcome kser_result_fail(struct kser_result *result, int32_t code, con
 	return KSER_FAILURE;
 }
 
+void result_settle(struct kser_result *result, enum kser_outcome outcome)
+{
+	if (outcome == KSER_SUCCESS || result->retcode != 0)
+		return;
+	if (outcome == KSER_RETRY)
+		kser_result_fail(result, 503, "ServiceUnavailable", "may be tried again");
+	else
+		kser_result_fail(result, 500, "InternalError", "the entrypoint failed and did not say why");
+}
+
+void kser_result_set_retcode(struct kser_result *result, int32_t retcode)
+{
+	result->retcode = retcode;
+}
+
 /* ---- saying ---- */
 
 static void add_line(struct output *output, const char *format, va_list arguments)
@@ -101,6 +134,7 @@ void kser_result_print(struct kser_result *result, const char *format, ...)
 {
 	va_list arguments;
 	va_start(arguments, format);
+	result->out_carried = false;
 	add_line(&result->out, format, arguments);
 	va_end(arguments);
 }
@@ -109,8 +143,53 @@ void kser_result_print_err(struct kser_result *result, const char *format, ...)
 {
 	va_list arguments;
 	va_start(arguments, format);
+	result->err_carried = false;
 	add_line(&result->err, format, arguments);
 	va_end(arguments);
+}
+
+/* ---- looking ---- */
+
+static void add_err(struct buffer *out, const struct kser_result *result)
+{
+	if (result->err.bytes > 0)
+		output_add_text(out, &result->err);
+	else
+		buffer_add_slice(out, buffer_slice(&result->message));
+}
+
+void result_add_text(struct buffer *out, const struct kser_result *result)
+{
+	if (result->retcode == 0)
+		output_add_text(out, &result->out);
+	else
+		add_err(out, result);
+}
+
+int32_t kser_result_retcode(const struct kser_result *result)
+{
+	return result->retcode;
+}
+
+const char *kser_result_stdout(struct kser_result *result)
+{
+	buffer_reset(&result->shown);
+	output_add_text(&result->shown, &result->out);
+	return buffer_slice(&result->shown).start;
+}
+
+const char *kser_result_stderr(struct kser_result *result)
+{
+	buffer_reset(&result->shown);
+	add_err(&result->shown, result);
+	return buffer_slice(&result->shown).start;
+}
+
+struct json_object *kser_result_object(struct kser_result *result)
+{
+	struct buffer text CLEANUP(buffer_clear) = {0}, inherited CLEANUP(buffer_clear) = {0};
+	result_add_sum(&text, &inherited, result->uuid.length ? buffer_slice(&result->uuid) : slice_of("\"\""), NULL, result);
+	return json_tokener_parse(text.bytes);
 }
 
 /* ---- retval ---- */
@@ -254,8 +333,30 @@ static void add_inherited(struct buffer *inherited, bool out_carried, bool err_c
 	buffer_add_char(inherited, '}');
 }
 
+/* What it holds is all there is; the marks tell what only came from before. */
+static void add_whole(struct buffer *out, struct buffer *inherited, const struct kser_result *own)
+{
+	struct buffer text CLEANUP(buffer_clear) = {0}, keys CLEANUP(buffer_clear) = {0}, none CLEANUP(buffer_clear) = {0};
+	buffer_printf(out, "{\"uuid\":%.*s,\"retcode\":%d,\"stdout\":", (int)own->uuid.length, own->uuid.bytes, own->retcode);
+	output_add_text(&text, &own->out);
+	buffer_add_json_string(out, buffer_slice(&text));
+	buffer_reset(&text);
+	buffer_add_text(out, ",\"stderr\":");
+	add_err(&text, own);
+	buffer_add_json_string(out, buffer_slice(&text));
+	buffer_add_text(out, ",\"retval\":");
+	retval_add_sum(out, &none, (struct json_value){JSON_NULL, {"", 0}}, &own->retval);
+	buffer_add_char(out, '}');
+	retval_add_carried(&keys, &own->retval);
+	add_inherited(inherited, own->out_carried, own->err_carried, buffer_slice(&keys));
+}
+
 void result_add_sum(struct buffer *out, struct buffer *inherited, struct slice uuid, const struct result *previous, const struct kser_result *own)
 {
+	if (own->whole) {
+		add_whole(out, inherited, own);
+		return;
+	}
 	struct buffer text CLEANUP(buffer_clear) = {0};
 	struct buffer keys CLEANUP(buffer_clear) = {0};
 	int32_t before = previous ? previous->retcode : own->retcode;
@@ -274,4 +375,29 @@ void result_add_sum(struct buffer *out, struct buffer *inherited, struct slice u
 	retval_add_sum(out, &keys, previous ? previous->retval : (struct json_value){JSON_NULL, {"", 0}}, &own->retval);
 	buffer_add_char(out, '}');
 	add_inherited(inherited, out_carried, err_carried, buffer_slice(&keys));
+}
+
+/* ---- whole ---- */
+
+static void carry_output(struct output *output, struct json_value previous, bool *carried)
+{
+	struct buffer scratch CLEANUP(buffer_clear) = {0};
+	struct slice text = json_string(previous, &scratch);
+	output_add(output, text.start, text.length);
+	*carried = text.length > 0;
+}
+
+void result_join(struct kser_result *result, struct slice uuid, const struct result *previous)
+{
+	buffer_reset(&result->uuid);
+	buffer_add_slice(&result->uuid, uuid_of_sum(uuid, previous));
+	result->whole = true;
+	if (!previous)
+		return;
+	if (result->out.bytes == 0)
+		carry_output(&result->out, previous->stdout_text, &result->out_carried);
+	if (result->err.bytes == 0 && result->message.length == 0)
+		carry_output(&result->err, previous->stderr_text, &result->err_carried);
+	retval_carry(&result->retval, previous->retval);
+	result->retcode = result->retcode > previous->retcode ? result->retcode : previous->retcode;
 }

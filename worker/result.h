@@ -19,12 +19,32 @@ struct kser_result {
 	struct retval retval;
 	struct buffer tasks;   /* the plan: elements of a JSON array, without its brackets */
 	size_t task_count;
+
+	/* once what came before was joined to it (result_join) */
+	bool whole;
+	bool out_carried;   /* stdout is only what came before */
+	bool err_carried;
+	struct buffer uuid; /* a JSON string with its quotes */
+
+	struct buffer shown; /* what kser_result_stdout or kser_result_stderr gave out */
 };
 
 void result_clear(struct kser_result *result);
 
 /* Why a task failed. `name` NULL: InternalError; `code` not above 0: 500; `extra`: a JSON object as text, "" = {}; `message`: UTF-8. */
 void result_fail(struct kser_result *result, int32_t code, const char *name, struct slice extra, struct slice message);
+
+/* Adds stdout if it has not failed, else stderr, which is what log lines show. */
+void result_add_text(struct buffer *out, const struct kser_result *result);
+
+/* A failure that says nothing gets its words. */
+void result_settle(struct kser_result *result, enum kser_outcome outcome);
+
+/*
+ * Makes it whole: adds, by kser's sum, what came before (NULL: nothing), of which a mark keeps what is only carried on.
+ * `uuid` (a JSON string with its quotes) is its uuid unless `previous` has one.
+ */
+void result_join(struct kser_result *result, struct slice uuid, const struct result *previous);
 
 /* Adds an element of the plan: a JSON object as text. */
 void result_add_planned(struct kser_result *result, struct slice task);
@@ -37,7 +57,7 @@ MUST_USE enum status result_check_planned(struct json_value task, struct error *
 
 /*
  * Adds the Result object of previous + own: the greater retcode, retval updated, stdout and stderr replaced where own says
- * something, the previous uuid or else `uuid` (a JSON string with its quotes). `previous` NULL: there is none.
+ * something, the previous uuid or else `uuid` (a JSON string with its quotes). `previous` NULL: there is none; it is not looked at when own is whole.
  * `inherited` gets the object that names what is only carried on; nothing when there is nothing.
  */
 void result_add_sum(struct buffer *out, struct buffer *inherited, struct slice uuid, const struct result *previous, const struct kser_result *own);

@@ -7,7 +7,8 @@
 
 struct retval_member {
 	UT_hash_handle hh; /* keeps the order of insertion */
-	bool placed; /* stands already where a previous key stood */
+	bool placed;  /* stands already where a previous key stood */
+	bool carried; /* only carried on from what came before */
 	char *value;
 	size_t value_length;
 	size_t key_length;
@@ -40,6 +41,20 @@ static struct retval_member *add(struct retval *retval, struct slice key)
 	return member;
 }
 
+/* A key with its escapes resolved. Its quotes stand around it in the text. */
+static struct slice plain_key(struct slice key, struct buffer *scratch)
+{
+	buffer_reset(scratch);
+	return json_string((struct json_value){JSON_STRING, {key.start - 1, key.length + 2}}, scratch);
+}
+
+static void add_comma(struct buffer *out, bool *first)
+{
+	if (!*first)
+		buffer_add_char(out, ',');
+	*first = false;
+}
+
 void retval_put(struct retval *retval, struct slice key, struct slice value)
 {
 	struct retval_member *member = find(retval, key);
@@ -48,13 +63,36 @@ void retval_put(struct retval *retval, struct slice key, struct slice value)
 	free(member->value);
 	member->value = xstrndup(value.start, value.length);
 	member->value_length = value.length;
+	member->carried = false;
 }
 
-/* A key with its escapes resolved. Its quotes stand around it in the text. */
-static struct slice plain_key(struct slice key, struct buffer *scratch)
+void retval_carry(struct retval *retval, struct json_value previous)
 {
-	buffer_reset(scratch);
-	return json_string((struct json_value){JSON_STRING, {key.start - 1, key.length + 2}}, scratch);
+	struct retval own = *retval;
+	struct buffer scratch CLEANUP(buffer_clear) = {0};
+	struct json_iterator members = json_iterate(previous);
+	struct json_member member;
+	retval->members = NULL;
+	while (json_next_member(&members, &member)) {
+		struct slice key = plain_key(member.key, &scratch);
+		struct retval_member *newer = find(&own, key);
+		retval_put(retval, key, newer ? (struct slice){newer->value, newer->value_length} : member.value.text);
+		find(retval, key)->carried = !newer || newer->carried;
+	}
+	for (struct retval_member *newer = own.members; newer; newer = newer->hh.next)
+		retval_put(retval, (struct slice){newer->key, newer->key_length}, (struct slice){newer->value, newer->value_length});
+	retval_clear(&own);
+}
+
+void retval_add_carried(struct buffer *out, const struct retval *retval)
+{
+	bool first = true;
+	for (struct retval_member *member = retval->members; member; member = member->hh.next) {
+		if (!member->carried)
+			continue;
+		add_comma(out, &first);
+		buffer_add_json_string(out, (struct slice){member->key, member->key_length});
+	}
 }
 
 void retval_update(struct retval *retval, struct json_value object)
@@ -71,13 +109,6 @@ static void add_quoted(struct buffer *out, struct slice key)
 	buffer_add_char(out, '"');
 	buffer_add_slice(out, key);
 	buffer_add_char(out, '"');
-}
-
-static void add_comma(struct buffer *out, bool *first)
-{
-	if (!*first)
-		buffer_add_char(out, ',');
-	*first = false;
 }
 
 /* The previous members, with the own value where there is one. */

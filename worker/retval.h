@@ -22,6 +22,12 @@ void retval_clear(struct retval *retval);
 /* `key`: plain text, valid UTF-8; `value`: one valid JSON value. Both are copied. */
 void retval_put(struct retval *retval, struct slice key, struct slice value);
 
+/* Puts the members of `previous` (an object) before the own ones, which update them; those that only `previous` has are marked as carried. */
+void retval_carry(struct retval *retval, struct json_value previous);
+
+/* Adds the marked keys as the elements of a JSON array, without its brackets. */
+void retval_add_carried(struct buffer *out, const struct retval *retval);
+
 /* Puts all members of an object that json_validate has passed. */
 void retval_update(struct retval *retval, struct json_value object);
 

@@ -32,6 +32,8 @@ static const struct setting settings_table[] = {
 		.help = "a worker that the brokers have not heard of for so long is gone; they have bounds of their own for it"},
 	{.name = "rejoin-after", .kind = SETTING_DURATION, .offset = AT(rejoin_ms), .fallback = "12s", .min = 1000, .max = 3600000,
 		.help = "a worker that the group gives no assignment for so long joins it anew, then after twice as long, up to a minute"},
+	{.name = "log-tasks", .kind = SETTING_FLAG, .offset = AT(log_tasks), .fallback = "no",
+		.help = "log the beginning and end of each task in the words of the Python library; with log-level debug it is on"},
 	{.name = "launcher", .kind = SETTING_TEXT, .offset = AT(launcher), .fallback = "", .help = "path of kser-launch, which runs commands; empty: beside this program, or in ../bin of the library"},
 	{.name = "log-level", .kind = SETTING_CHOICE, .offset = AT(log_level), .fallback = "info", .choices = log_levels, .help = "least level of what is logged"},
 	{.name = "log-format", .kind = SETTING_CHOICE, .offset = AT(log_format), .fallback = "logfmt", .choices = log_formats, .help = "form of a log line"},

@@ -29,6 +29,7 @@ struct worker_settings {
 	int64_t beat_ms;
 	int64_t silence_ms;
 	bool stock;
+	bool log_tasks;
 	int log_level;
 	int log_format;
 	struct properties kafka;

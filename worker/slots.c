@@ -12,6 +12,7 @@
 #include "common/memory.h"
 #include "worker/answer.h"
 #include "worker/result.h"
+#include "worker/router.h"
 #include "worker/task.h"
 
 /* Threads at the start. */
@@ -25,33 +26,6 @@ struct slots {
 };
 
 /* ---- one task ---- */
-
-static enum kser_outcome fail_unknown(const struct entrypoints *entrypoints, const struct kser_task *task, struct slice name, struct kser_result *result)
-{
-	struct buffer extra CLEANUP(buffer_clear) = {0};
-	struct buffer message CLEANUP(buffer_clear) = {0};
-	buffer_add_text(&extra, "{\"entrypoint\":");
-	buffer_add_slice(&extra, task->message.entrypoint.text);
-	buffer_add_text(&extra, ",\"allowed\":");
-	entrypoints_add_names(&extra, entrypoints);
-	buffer_add_char(&extra, '}');
-	buffer_printf(&message, "Entrypoint '%.*s' not registered", (int)name.length, name.start);
-	result_fail(result, 400, "ValidationError", buffer_slice(&extra), buffer_slice(&message));
-	return KSER_FAILURE;
-}
-
-static enum kser_outcome run_entrypoint(const struct entrypoints *entrypoints, struct kser_task *task, struct kser_result *result)
-{
-	struct buffer scratch CLEANUP(buffer_clear) = {0};
-	struct slice name = json_string(task->message.entrypoint, &scratch);
-	const struct entrypoint *entrypoint = entrypoints_find(entrypoints, name);
-	if (!entrypoint)
-		return fail_unknown(entrypoints, task, name, result);
-	const char *missing = entrypoint_missing(entrypoint, task->message.params);
-	if (missing)
-		return kser_result_fail(result, 400, "ValidationError", "Missing parameter: %s", missing);
-	return entrypoint->run(task, result, entrypoint->context);
-}
 
 /* A task that sleeps: its answer is kept until its time has come. */
 static void send_later(const struct slots_setup *setup, struct kser_task *task, const struct answer *answer)
@@ -84,7 +58,7 @@ static enum kser_outcome start_task(const struct slots_setup *setup, struct kser
 		return KSER_FAILURE;
 	if (is_too_late(task))
 		return kser_result_fail(result, 504, "Timeout", "not started in time");
-	return run_entrypoint(setup->entrypoints, task, result);
+	return router_run(setup->entrypoints, task, result);
 }
 
 /* It was told to end. One without a name is left as it is: its record comes again. */

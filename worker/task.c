@@ -10,6 +10,7 @@
 
 #include "common/clock.h"
 #include "common/limits.h"
+#include "common/log.h"
 #include "common/memory.h"
 #include "kser/worker.h"
 
@@ -118,6 +119,7 @@ void task_free_repeats(struct kser_task *task)
 void task_free(struct kser_task *task)
 {
 	task_free_repeats(task);
+	buffer_clear(&task->own_params);
 	buffer_clear(&task->reply.text);
 	if (task->release)
 		task->release(task->record);
@@ -209,6 +211,24 @@ struct json_object *kser_task_params(struct kser_task *task)
 	if (!task->params)
 		task->params = parse(task->message.params.text);
 	return task->params;
+}
+
+void kser_task_set(struct kser_task *task, const char *name, struct json_object *value)
+{
+	json_object_object_add(kser_task_params(task), name, value);
+	struct buffer text CLEANUP(buffer_clear) = {0};
+	struct json_value params;
+	struct error err;
+	buffer_add_text(&text, json_object_to_json_string_ext(task->params, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+	if (json_validate(buffer_slice(&text), MESSAGE_BYTES_MAX, &params, &err)) {
+		log_warning("cannot set a parameter", "parameter", name, "error", err.text);
+		json_object_put(TAKE(task->params));
+		return;
+	}
+	buffer_clear(&task->own_params);
+	task->own_params = text;
+	text = (struct buffer){0};
+	task->message.params = params;
 }
 
 struct json_object *kser_task_previous(struct kser_task *task)

@@ -82,6 +82,7 @@ struct kser_task {
 	struct json_object *params;
 	struct json_object *previous_object;
 	struct task_text *texts;
+	struct buffer own_params; /* what message.params points to once a parameter was set */
 
 	/* any thread */
 	atomic_bool cancelled; /* what it returns does not count, it is released */

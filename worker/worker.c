@@ -212,6 +212,8 @@ struct kser_worker *kser_worker_new(int argc, char **argv, int *status)
 		return NULL;
 	}
 	log_open(program_invocation_short_name, (enum log_level)worker->settings.log_level, (enum log_format)worker->settings.log_format);
+	worker->entrypoints.worker = worker;
+	worker->entrypoints.log_tasks = worker->settings.log_tasks;
 	set_names(worker);
 	find_launcher(worker);
 	set_properties(worker);

@@ -63,7 +63,22 @@ struct kser_entrypoint {
 	const char *name; /* 1 to 255 bytes without control characters */
 	enum kser_outcome (*run)(struct kser_task *task, struct kser_result *result, void *context);
 	const char *const *required; /* parameters that a task must have, NULL-terminated; a missing one fails it with 400 */
-	void *context; /* handed to `run`; must be safe for several threads at once */
+	void *context; /* handed to `run` and the triggers; must be safe for several threads at once */
+
+	/*
+	 * Triggers, called around `run` in this order by the thread that runs the task. What is no success is an error: nothing of what
+	 * follows is called but `onerror`, and kser_result_fail says why.
+	 */
+	enum kser_outcome (*postinit)(struct kser_task *task, struct kser_result *result, void *context); /* the task is there; may add parameters (kser_task_set) before they are checked */
+	enum kser_outcome (*prerun)(struct kser_task *task, struct kser_result *result, void *context);   /* the required parameters are there */
+	enum kser_outcome (*postrun)(struct kser_task *task, struct kser_result *result, void *context);  /* `result` is what `run` made, and may be changed or replaced (kser_result_clear) */
+
+	/*
+	 * `result` holds all: what came with the task, and what this one added. As they leave it, it counts: `onerror` may turn a failure
+	 * into a success by kser_result_clear. An error in `onsuccess` goes to `onerror`; one in `onerror` replaces the error it was told.
+	 */
+	enum kser_outcome (*onsuccess)(struct kser_task *task, struct kser_result *result, void *context); /* retcode 0 */
+	enum kser_outcome (*onerror)(struct kser_task *task, struct kser_result *result, void *context);   /* an error, or another retcode */
 };
 #define KSER_ENTRYPOINT .size = sizeof(struct kser_entrypoint)
 
@@ -125,6 +140,12 @@ KSER_EXPORT int64_t kser_task_integer(struct kser_task *task, const char *name, 
 KSER_EXPORT double kser_task_number(struct kser_task *task, const char *name, double fallback);
 
 /*
+ * Sets a parameter for what follows in this run (for `postinit`). Takes over the reference to `value` (NULL: null). A value that JSON
+ * cannot carry is left out, with a warning in the log.
+ */
+KSER_EXPORT void kser_task_set(struct kser_task *task, const char *name, struct json_object *value);
+
+/*
  * The result so far of the operation's earlier tasks: an object {uuid, retcode, stdout, stderr, retval};
  * NULL for the first task. Read only.
  */
@@ -159,6 +180,21 @@ KSER_EXPORT void kser_result_print_err(struct kser_result *result, const char *f
 KSER_EXPORT void kser_result_put(struct kser_result *result, const char *key, struct json_object *value);
 KSER_EXPORT void kser_result_put_text(struct kser_result *result, const char *key, const char *text);
 KSER_EXPORT void kser_result_put_integer(struct kser_result *result, const char *key, int64_t number);
+
+/* Empties it: retcode 0, nothing said, no retval, no plan. */
+KSER_EXPORT void kser_result_clear(struct kser_result *result);
+
+/* A failure without an error object: the task ends with this retcode (0: it has not failed), stderr says why. */
+KSER_EXPORT void kser_result_set_retcode(struct kser_result *result, int32_t retcode);
+
+KSER_EXPORT int32_t kser_result_retcode(const struct kser_result *result);
+
+/* What was said so far, at most 64 KiB; borrowed until the result is changed or looked at again. */
+KSER_EXPORT const char *kser_result_stdout(struct kser_result *result);
+KSER_EXPORT const char *kser_result_stderr(struct kser_result *result);
+
+/* The whole of it, {uuid, retcode, stdout, stderr, retval}; the caller puts the reference. The uuid is "" as long as the result is no task's. */
+KSER_EXPORT struct json_object *kser_result_object(struct kser_result *result);
 
 /*
  * Says why the task fails: retcode `code` (above 0; else 500), the error's name ("ValidationError", "NotFound", …; NULL:
