@@ -26,7 +26,12 @@ int64_t clock_boot_ms(void)
 	return clock_us(CLOCK_BOOTTIME) / 1000;
 }
 
+int64_t clock_wall_us(void)
+{
+	return clock_us(CLOCK_REALTIME);
+}
+
 int64_t clock_wall_ms(void)
 {
-	return clock_us(CLOCK_REALTIME) / 1000;
+	return clock_wall_us() / 1000;
 }

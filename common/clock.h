@@ -8,3 +8,4 @@ int64_t clock_monotonic_ms(void);
 int64_t clock_monotonic_us(void);
 int64_t clock_boot_ms(void); /* monotonic, and goes on while the machine is suspended */
 int64_t clock_wall_ms(void); /* since 1970 */
+int64_t clock_wall_us(void);

@@ -54,3 +54,6 @@
 /* Keys of a keyring: a rotation needs two or three, and each is tried on what no key opens. */
 #define KEYS_MAX 16
 #define KEY_FILE_BYTES_MAX 4096
+
+/* Spans as text that wait for the receiver of traces, about 4,000; as many again are on their way. */
+#define TRACE_PENDING_BYTES_MAX (2 * 1024 * 1024)

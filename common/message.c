@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/limits.h"
+#include "common/trace.h"
 
 static const struct json_value absent = {JSON_NULL, {"", 0}};
 static const struct json_value empty_object = {JSON_OBJECT, {"{}", 2}};
@@ -431,14 +432,29 @@ static struct json_value object_of(struct slice text)
 	return text.length ? (struct json_value){JSON_OBJECT, text} : absent;
 }
 
-/* The members of metadata that are not ours, each with a comma before it. */
-static void add_foreign_members(struct buffer *out, struct json_value metadata)
+/* The members of metadata that are not ours, each with a comma before it; `traced`: nor those that name a span. */
+static void add_foreign_members(struct buffer *out, struct json_value metadata, bool traced)
 {
 	struct json_iterator members = json_iterate(metadata);
 	struct json_member member;
 	while (json_next_member(&members, &member))
-		if (!json_key_is(member.key, "kser"))
+		if (!json_key_is(member.key, "kser") && !(traced && (json_key_is(member.key, TRACE_PARENT) || json_key_is(member.key, TRACE_PYTHON_PARENT))))
 			json_add_member(out, ',', &member);
+}
+
+/* The root span of the operation. The Jaeger client of kser's workers fails at a trace id of more than 64 bits: none for them then. */
+static void add_root_span(struct buffer *out, const struct dispatch *dispatch, struct json_value metadata)
+{
+	struct trace_span parent, root;
+	char room[TRACEPARENT_SIZE > UBER_TRACE_ID_SIZE ? TRACEPARENT_SIZE : UBER_TRACE_ID_SIZE];
+	bool has_parent = trace_find(metadata, &parent);
+	trace_of_operation(dispatch->stamp.operation, has_parent ? &parent : NULL, dispatch->trace == DISPATCH_TRACED_SHORT, &root);
+	trace_write_traceparent(&root, room);
+	buffer_printf(out, ",\"" TRACE_PARENT "\":\"%s\"", room);
+	if (!trace_is_short(&root))
+		return;
+	trace_write_uber(&root, room);
+	buffer_printf(out, ",\"" TRACE_PYTHON_PARENT "\":{\"uber-trace-id\":\"%s\"}", room);
 }
 
 void message_add_dispatch(struct buffer *out, const struct dispatch *dispatch)
@@ -453,7 +469,10 @@ void message_add_dispatch(struct buffer *out, const struct dispatch *dispatch)
 	add_or(out, dispatch->result, "null");
 	buffer_add_text(out, ",\"metadata\":{\"kser\":");
 	add_stamp(out, &dispatch->stamp);
-	add_foreign_members(out, object_of(dispatch->metadata));
+	struct json_value metadata = object_of(dispatch->metadata);
+	if (dispatch->trace)
+		add_root_span(out, dispatch, metadata);
+	add_foreign_members(out, metadata, dispatch->trace);
 	buffer_add_text(out, "}}");
 }
 
@@ -500,7 +519,7 @@ void message_add_reply(struct buffer *out, const struct message *task, const str
 	struct json_value kser;
 	(void)json_find(task->metadata, "kser", &kser);
 	add_reply_stamp(out, kser, reply);
-	add_foreign_members(out, task->metadata);
+	add_foreign_members(out, task->metadata, false);
 	buffer_add_text(out, "}}");
 }
 

@@ -85,6 +85,13 @@ MUST_USE enum status result_parse(struct json_value object, struct result *resul
 /* The message with its defaults filled in, as one line of JSON without a line end (what `kser message check` prints). */
 void message_add_normalized(struct buffer *out, const struct message *message);
 
+/* Whether a dispatch names the operation's root span (common/trace.h), in place of the spans that its metadata names. */
+enum dispatch_trace {
+	DISPATCH_UNTRACED, /* what its metadata says goes on unchanged */
+	DISPATCH_TRACED,
+	DISPATCH_TRACED_SHORT, /* where the operation begins a trace, its id has 64 bits */
+};
+
 /* What a dispatch is made of. Texts are UTF-8; params, result and metadata are JSON objects as text. */
 struct dispatch {
 	uuid_t uuid;
@@ -92,6 +99,7 @@ struct dispatch {
 	struct slice params;   /* "" = {} */
 	struct slice result;   /* the result so far, a whole Result object; "" = none yet */
 	struct slice metadata; /* without the key kser; "" = {} */
+	enum dispatch_trace trace;
 	struct stamp stamp;
 };
 

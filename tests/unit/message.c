@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "common/limits.h"
+#include "common/trace.h"
 #include "notation.h"
 
 #define TASK "d455cba6-b329-4d2d-a4e5-1fc2a0ff2781"
@@ -397,6 +398,45 @@ Test(message, a_full_dispatch_is_read_as_it_was_meant)
 	cr_assert(slice_is(found.text, "\"00-1\""));
 	cr_assert(json_find(message.metadata, "x", &found));
 	buffer_clear(&text);
+}
+
+static void dispatches(const char *metadata, enum dispatch_trace trace, const char *expected)
+{
+	struct dispatch dispatch = example_dispatch();
+	struct buffer text = {0};
+	dispatch.metadata = slice_of(metadata);
+	dispatch.trace = trace;
+	message_add_dispatch(&text, &dispatch);
+	(void)parsed_buffer(&text);
+	const char *end = strstr(text.bytes, "\"epoch\":77}");
+	cr_assert(end);
+	cr_expect_str_eq(end + strlen("\"epoch\":77}"), expected);
+	buffer_clear(&text);
+}
+
+/* With tracing the root span takes the place of what the submission named, in its trace. */
+Test(message, a_traced_dispatch_names_the_root_span_of_its_operation)
+{
+	struct dispatch example = example_dispatch();
+	struct buffer root = {0}, expected = {0}, whole = {0};
+	trace_add_hex(&root, example.stamp.operation + 8, 8);
+	trace_add_hex(&whole, example.stamp.operation, 16);
+	buffer_printf(&expected, ",\"traceparent\":\"00-%s-%s-01\"}}", whole.bytes, root.bytes);
+	dispatches("", DISPATCH_TRACED, expected.bytes);
+	buffer_reset(&expected);
+	buffer_printf(&expected, ",\"traceparent\":\"00-0af7651916cd43dd8448eb211c80319c-%s-00\",\"x\": 1,\"tracestate\":\"a=b\"}}", root.bytes);
+	dispatches("{\"x\": 1, \"trace\\u0070arent\":\"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00\",\"tracestate\":\"a=b\"}", DISPATCH_TRACED, expected.bytes);
+	/* A trace of 64 bits is one that a worker in Python can continue. */
+	buffer_reset(&expected);
+	buffer_printf(&expected, ",\"traceparent\":\"00-00000000000000000000000000000abc-%s-01\",\"__parent-span__\":{\"uber-trace-id\":\"abc:%s:0:1\"}}}", root.bytes, root.bytes);
+	dispatches("{\"__parent-span__\":{\"uber-trace-id\":\"abc:def:0:1\"}}", DISPATCH_TRACED, expected.bytes);
+	buffer_reset(&expected);
+	buffer_printf(&expected, ",\"traceparent\":\"00-0000000000000000%s-%s-01\",\"__parent-span__\":{\"uber-trace-id\":\"%s:%s:0:1\"}}}", root.bytes, root.bytes, root.bytes, root.bytes);
+	dispatches("{}", DISPATCH_TRACED_SHORT, expected.bytes);
+	dispatches("{\"traceparent\":\"00-1\"}", DISPATCH_UNTRACED, ",\"traceparent\":\"00-1\"}}");
+	buffer_clear(&root);
+	buffer_clear(&whole);
+	buffer_clear(&expected);
 }
 
 /* The metadata of a user cannot forge ours or spoil the record by a second key. */
