@@ -88,6 +88,13 @@ const struct topics *cell_topics(const struct cell *cell)
 	return &cell->topics;
 }
 
+enum dispatch_trace cell_trace(const struct cell *cell)
+{
+	if (!otlp_is_wanted(&cell->settings->otlp))
+		return DISPATCH_UNTRACED;
+	return cell->settings->short_trace_ids ? DISPATCH_TRACED_SHORT : DISPATCH_TRACED;
+}
+
 static void signal_fd(int fd)
 {
 	ssize_t written = write(fd, &(uint64_t){1}, sizeof(uint64_t));

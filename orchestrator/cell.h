@@ -13,12 +13,13 @@
 #include <uuid/uuid.h>
 
 #include "common/kafka.h"
+#include "common/message.h"
 #include "common/slice.h"
 #include "orchestrator/settings.h"
 #include "sql/connection.h"
 
 #define QUEUES_MAX 1000
-#define CELL_THREADS_MAX 66 /* the lanes, the rounds and the keeper */
+#define CELL_THREADS_MAX 67 /* the lanes, tracing, the rounds and the keeper */
 
 struct cell; /* opaque */
 
@@ -27,6 +28,9 @@ void cell_free(struct cell *cell);
 
 const struct settings *cell_settings(const struct cell *cell);
 const struct topics *cell_topics(const struct cell *cell);
+
+/* Whether dispatches name the root span of their operation. */
+enum dispatch_trace cell_trace(const struct cell *cell);
 
 /* --- Stopping. Also wakes whoever waits on cell_wake_fd. Safe in a signal's thread, not in a signal handler. */
 void cell_stop(struct cell *cell);

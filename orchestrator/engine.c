@@ -93,6 +93,7 @@ void engine_dispatch(struct engine *engine, const PGresult *rows, int row, int c
 	stamp->limit_ms = row_int8(rows, row, column + 11);
 	stamp->start_by_ms = row_int8(rows, row, column + 12);
 	stamp->flags = (uint32_t)row_int4(rows, row, column + 13);
+	dispatch.trace = cell_trace(engine->cell);
 	if (queue < 0) {
 		dispatcher_refuse(engine->dispatcher, &dispatch, origin, "there are more queues than one orchestrator serves");
 		return;

@@ -10,6 +10,7 @@
 #include "orchestrator/lane.h"
 #include "orchestrator/rounds.h"
 #include "orchestrator/settings.h"
+#include "orchestrator/tracing.h"
 
 enum { EXIT_WRONG = 2, EXIT_REFUSED = 5 };
 
@@ -50,6 +51,8 @@ static void block_signals(void)
 static enum status check(const struct settings *settings, struct error *err)
 {
 	enum status status = topics_check(settings->topic_prefix, "", err);
+	if (!status)
+		status = otlp_check(&settings->otlp, err);
 	if (!status && settings->silence_ms <= settings->lease_ms)
 		status = fail(err, E_INVALID, "silence-limit: must be more than keeper-lease");
 	if (!status && settings->lease_ms < 2 * settings->beat_ms)
@@ -98,11 +101,17 @@ static int run(struct cell *cell)
 	struct error err = {0};
 	struct keeper *keeper = NULL;
 	struct rounds *rounds = NULL;
+	struct tracing *tracing = NULL;
 	enum status status = keeper_open(cell, &keeper, &err);
 	if (!status)
 		status = rounds_open(cell, &rounds, &err);
 	if (!status)
+		status = tracing_open(cell, &tracing, &err);
+	if (!status)
 		status = run_threads(cell, keeper, rounds, &err);
+	if (tracing && status)
+		cell_stop(cell);
+	tracing_close(tracing);
 	rounds_free(rounds);
 	keeper_free(keeper);
 	if (cell_failed(cell))

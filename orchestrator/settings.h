@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "common/otlp.h"
 #include "common/settings.h"
 
 struct settings {
@@ -21,6 +22,8 @@ struct settings {
 	int64_t claim_lease_ms;
 	int64_t drain_ms;
 	int64_t rejoin_ms;
+	struct otlp_settings otlp;
+	bool short_trace_ids;
 	int log_level;
 	int log_format;
 	struct properties kafka;

@@ -27,6 +27,7 @@ begin
 	update operations o set status = 'FAILED', finished_at = t, retcode = stop.retcode, error = stop.error,
 		stdout = total ->> 'stdout', stderr = total ->> 'stderr', retval = total -> 'retval'
 	where o.id = operation and o.status in ('PENDING', 'RUNNING');
+	perform note_ended(t, operation);
 	delete from claims c where c.operation_id = operation and c.position = at;
 	delete from keys k using operations o where o.id = operation and k.key = o.key and k.operation_id = operation and k.until is null;
 	insert into history (at, operation_id, position, uuid, attempt, kind, reason, worker, retcode, error)

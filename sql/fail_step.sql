@@ -5,6 +5,7 @@ create or replace function kser.end_operation(t timestamptz, operation uuid, at 
 	from kser.tasks k
 	where o.id = operation and o.status in ('PENDING', 'RUNNING') and k.operation_id = operation and k.position = at;
 	delete from kser.keys k using kser.operations o where o.id = operation and k.key = o.key and k.operation_id = operation and k.until is null;
+	select kser.note_ended(t, operation);
 $$;
 
 -- What follows a failed attempt, whose row is locked and FAILED: kept in history; tried again after its delay, or the operation ends.

@@ -17,6 +17,9 @@ begin
 	where w.status = 'SUCCESS' and o.id = w.operation and o.status = 'RUNNING'
 		and not exists (select from tasks n where n.operation_id = w.operation and n.position = w.position + 1)
 	returning o.id, o.key
+	), noted as (
+		-- As note_ended does it for one.
+		insert into ended_operations (operation_id) select e.id from ended e where (select m.traced_until > t from meta m)
 	)
 	delete from keys k using ended e where k.key = e.key and k.operation_id = e.id and k.until is null;
 

@@ -35,6 +35,15 @@ static const struct setting settings_table[] = {
 	{.name = "log-tasks", .kind = SETTING_FLAG, .offset = AT(log_tasks), .fallback = "no",
 		.help = "log the beginning and end of each task in the words of the Python library; with log-level debug it is on"},
 	{.name = "launcher", .kind = SETTING_TEXT, .offset = AT(launcher), .fallback = "", .help = "path of kser-launch, which runs commands; empty: beside this program, or in ../bin of the library"},
+	{.name = "otlp-endpoint", .environment = "OTEL_EXPORTER_OTLP_ENDPOINT", .kind = SETTING_TEXT, .offset = AT(otlp.endpoint), .fallback = "",
+		.help = "traces are exported by OTLP/HTTP to this URL with /v1/traces behind it; empty: to jaeger-host, or not at all"},
+	{.name = "otlp-traces-endpoint", .environment = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", .kind = SETTING_TEXT, .offset = AT(otlp.traces_endpoint), .fallback = "",
+		.help = "the whole URL that traces are exported to, in place of otlp-endpoint"},
+	{.name = "otlp-headers", .environment = "OTEL_EXPORTER_OTLP_HEADERS", .kind = SETTING_SECRET, .offset = AT(otlp.headers), .fallback = "",
+		.help = "headers of such a request: name=value, separated by commas, values percent-encoded"},
+	{.name = "jaeger-host", .environment = "JAEGER_HOST", .kind = SETTING_TEXT, .offset = AT(otlp.jaeger_host), .fallback = "",
+		.help = "a Jaeger that traces are exported to, by OTLP/HTTP on its port 4318, when no OTLP endpoint is given"},
+	{.name = "service-name", .environment = "OTEL_SERVICE_NAME", .kind = SETTING_TEXT, .offset = AT(otlp.service), .fallback = "kser", .help = "the service of exported spans"},
 	{.name = "log-level", .kind = SETTING_CHOICE, .offset = AT(log_level), .fallback = "info", .choices = log_levels, .help = "least level of what is logged"},
 	{.name = "log-format", .kind = SETTING_CHOICE, .offset = AT(log_format), .fallback = "logfmt", .choices = log_formats, .help = "form of a log line"},
 };
@@ -138,6 +147,8 @@ static void check(const struct worker_settings *settings, struct buffer *errors)
 	struct error err;
 	if (topics_check(settings->topic_prefix, settings->queue, &err))
 		buffer_printf(errors, "%s\n", err.text);
+	if (otlp_check(&settings->otlp, &err))
+		buffer_printf(errors, "%s\n", err.text);
 	if (settings->silence_ms < 2 * settings->beat_ms)
 		buffer_printf(errors, "silence-limit: must be at least two heartbeat-intervals, or one lost heartbeat would end tasks\n");
 	for (const struct command_entrypoint *entrypoint = settings->commands; entrypoint; entrypoint = entrypoint->next)
@@ -148,7 +159,8 @@ static void check(const struct worker_settings *settings, struct buffer *errors)
 /* A caller's flags may be gone before the worker is. */
 static void keep_texts(struct worker_settings *settings)
 {
-	const char **texts[] = {&settings->brokers, &settings->topic_prefix, &settings->queue, &settings->plugin, &settings->launcher};
+	const char **texts[] = {&settings->brokers, &settings->topic_prefix, &settings->queue, &settings->plugin, &settings->launcher,
+		&settings->otlp.endpoint, &settings->otlp.traces_endpoint, &settings->otlp.headers, &settings->otlp.jaeger_host, &settings->otlp.service};
 	for (size_t i = 0; i < COUNT_OF(texts); i++)
 		settings->texts[i] = xstrdup(*texts[i] ? *texts[i] : "");
 	for (size_t i = 0; i < COUNT_OF(texts); i++)

@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "common/otlp.h"
 #include "common/settings.h"
 #include "worker/command.h"
 
@@ -30,11 +31,12 @@ struct worker_settings {
 	int64_t silence_ms;
 	bool stock;
 	bool log_tasks;
+	struct otlp_settings otlp;
 	int log_level;
 	int log_format;
 	struct properties kafka;
 	struct command_entrypoint *commands;
-	char *texts[5]; /* what the texts above point to */
+	char *texts[10]; /* what the texts above point to */
 };
 
 extern const struct program worker_program;

@@ -87,7 +87,7 @@ def test_every_statement_prepares(engine, file):
 
 
 # Tables that grow. The others have a row or a few; claims are as many as the workers have slots.
-GROWING = ("operations", "tasks", "ready", "history", "keys", "dead_letters")
+GROWING = ("operations", "tasks", "ready", "history", "keys", "dead_letters")  # ended_operations is read as a whole
 
 
 def recover(engine):
@@ -119,6 +119,7 @@ def recover(engine):
     engine.rows("select kser.redriven('{1}')")
     engine.rows("select kser.check_identity()")
     engine.rows("select kser.sweep(10)")
+    engine.rows("select * from kser.take_ended(10)")
 
 
 class Notices:
@@ -141,7 +142,7 @@ def test_no_statement_scans_a_growing_table(another):
     engine.connection.notices = notices = Notices()
     seen = notices.texts
     for call in ("hold('w', '[]', '8s')", "release('w', '[]')", "lose('', 1)", "expire(now(), now(), '8s')", "overdue()", "window_free()", "admit('', '{1}')", "measure_backlog()",
-                 "stops_open()", "take_redrive(1)", "sweep(1)"):
+                 "stops_open()", "take_redrive(1)", "sweep(1)", "take_ended(1)"):
         engine.rows(f"select * from kser.{call}")
     engine.apply()
     before = len(seen)
