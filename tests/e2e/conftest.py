@@ -1,8 +1,11 @@
 """Fixtures of the end-to-end tests."""
 
+import secrets
+
 import pytest
 
 from support.cell import Cell, Ledger
+from support.processes import Processes
 
 
 @pytest.fixture(autouse=True)
@@ -30,3 +33,19 @@ def running_cell(cell):
     """A cell with one orchestrator and one worker."""
     cell.start()
     return cell
+
+
+@pytest.fixture(scope="module")
+def shared_cell(postgres, kafka, template, binaries, tmp_path_factory):
+    """As cell, one for all tests of a module: what a test starts there may still run in the next one. `cell.ledger` is a new
+    one for each test that asks for ledger_of_shared."""
+    for server in (postgres, kafka):
+        if not server.running():
+            server.start()
+    database = postgres.create(template.name)
+    directory = tmp_path_factory.mktemp("shared")
+    processes = Processes(binaries, directory)
+    yield Cell(database, kafka, f"t{secrets.token_hex(5)}", processes, Ledger(directory))
+    wrong = processes.end_all()
+    database.drop()
+    assert not wrong, "\n".join(wrong)

@@ -1,195 +1,187 @@
-"""kser workers in Python, with the adapter of clients/python, under the orchestrator and beside C workers.
-
-Needs a Python with kser, its crypto package and both Kafka clients, named by KSER_TEST_PYTHON (see clients/python/README.md);
-skipped without."""
-
-import json
-import os
-import subprocess
-import uuid
+"""kser workers in Python, with the adapter of clients/python, under the orchestrator and beside C workers. Both Kafka clients
+at a time, each in a queue of its own; all tests share one cell, so that one test's workers serve the next."""
 
 import pytest
 
+from support.cell import Ledger
+from support.python_workers import FLAVOURS, PythonWorkers
 from support.waiting import wait_until
 
-PYTHON = os.environ.get("KSER_TEST_PYTHON")
-pytestmark = [pytest.mark.skipif(not PYTHON, reason="KSER_TEST_PYTHON is not set"), pytest.mark.timeout(180)]
-
-FLEET = "tests/support/python_fleet.py"
-KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+pytestmark = pytest.mark.timeout(180)
 
 
-@pytest.fixture(params=["python_kafka", "confluent"])
-def flavour(request):
-    return request.param
+@pytest.fixture(scope="module")
+def workers(shared_cell):
+    """One worker in Python for each of the queues, and one in C of the default one."""
+    shared_cell.start(workers=1)
+    workers = PythonWorkers(shared_cell)
+    first = shared_cell.submit_many([{"name": "jobs.Hello", "params": {"name": "first"}, "queue": flavour} for flavour in FLAVOURS])  # makes the topics
+    workers.want(1)
+    assert shared_cell.wait(first)["SUCCESS"] == len(FLAVOURS)
+    return workers
 
 
 @pytest.fixture
-def python_worker(cell, flavour):
-    """python_worker(queue): a worker in Python that has its partitions."""
-    def start(queue="py", *further, **environment):
-        kept = {key: value for key, value in cell.environment.items() if key != "KSER_DATABASE_URL"}
-        return cell.processes.start(PYTHON, FLEET, flavour, queue, *further, name=f"fleet-{len(cell.processes.started)}", environment={**kept, **environment})
-    return start
+def cell(request, workers, shared_cell, tmp_path):
+    """The shared cell, with this test's ledger; it loses nothing, whatever a test does."""
+    shared_cell.ledger = Ledger(tmp_path)
+    shared_cell.database.query("delete from kser.dead_letters returning 1")
+    yield shared_cell
+    if getattr(request.node, "failed", False):
+        for process in shared_cell.processes.started:
+            print(f"--- {process.name}, exit code {process.returncode}, {process.log}\n{process.tail()}")
+    assert shared_cell.database.value("select count(*) from kser.ready") == 0
+    assert shared_cell.database.query("select topic, reason from kser.dead_letters ") == []
 
 
-def wait_for_members(cell, count, queue=""):
-    group = f"{cell.prefix}.workers" + (f".{queue}" if queue else "")
-    wait_until(lambda: cell.kafka.members(group) == count, 60, f"{count} members of {group}")
+def in_queue(flavour, task):
+    return {**task, "queue": flavour}
 
 
-def start_queue(cell, python_worker, count=1):
-    """An orchestrator that knows the queue `py`, and workers of it."""
-    cell.start(workers=1)
-    first = cell.submit({"entrypoint": "jobs.Hello", "params": {"name": "first"}, "queue": "py"})  # makes the queue's topic
-    workers = [python_worker() for _ in range(count)]
-    wait_for_members(cell, count, "py")
-    assert cell.wait(first)["SUCCESS"] == 1
-    return workers
+def in_both(cell, task, count=1):
+    """The task as an operation of its own, `count` times in each flavour's queue."""
+    return cell.submit_many([{"name": "test", "tasks": [in_queue(flavour, task)]} for flavour in FLAVOURS for _ in range(count)])
 
 
 def stdouts(cell, id):
     return [row[0] for row in cell.database.query("select stdout from kser.tasks where operation_id = %s order by position", id)]
 
 
-def check_nothing_lost(cell):
-    assert cell.database.query("select topic, reason from kser.dead_letters") == []
-    assert cell.database.value("select count(*) from kser.ready") == 0
+def starts(cell, ids):
+    """How often each operation of one task was started."""
+    return [cell.ledger.executions()[id, 0] for id in ids]
 
 
-def committed_marks(cell, topic, group):
-    """(offset, metadata) of each partition that has one; Debian's client does not tell metadata."""
-    program = ("import sys, json, kafka\n"
-               "brokers, topic, group, count = sys.argv[1:]\n"
-               "consumer = kafka.KafkaConsumer(bootstrap_servers=brokers, group_id=group, enable_auto_commit=False)\n"
-               "found = [consumer.committed(kafka.TopicPartition(topic, n), metadata=True) for n in range(int(count))]\n"
-               "print(json.dumps([(entry.offset, entry.metadata) for entry in found if entry]))\n")
-    done = subprocess.run([PYTHON, "-c", program, cell.kafka.brokers, topic, group, str(cell.kafka.partitions(topic))], stdout=subprocess.PIPE, check=True)
-    return json.loads(done.stdout)
+def held(cell):
+    """An operation for each flavour whose task runs, is claimed and has been passed."""
+    ids = in_both(cell, cell.ledger.hold())
+    wait_until(lambda: cell.database.value("select count(*) from kser.claims where operation_id = any (%s::uuid[])", ids) == 2, 30, "their claims")
+    return ids
 
 
-def test_c_and_python_in_one_operation(cell, ledger, python_worker):
-    start_queue(cell, python_worker)
-    python = {"queue": "py"}
+def uncommitted(cell, flavour):
+    topic = cell.topic(f"tasks.{flavour}")
+    committed = cell.kafka.committed(topic, f"{cell.prefix}.workers.{flavour}")
+    return sum(cell.kafka.ends(topic)) - sum(offset for offset in committed if offset > 0)
+
+
+def test_c_and_python_in_one_operation(cell, workers):
+    kafka, confluent = FLAVOURS
     ids = cell.submit_many([{"name": "mixed", "tasks": [
         {"entrypoint": "echo", "params": {"text": "from C"}},
-        {**ledger.note(), **python},
-        {"entrypoint": "jobs.Hello", "params": {"name": "Cedric"}, **python},
-        ledger.note(),
-        {**ledger.note(), **python}]} for _ in range(20)])
+        in_queue(kafka, cell.ledger.note()),
+        in_queue(confluent, {"entrypoint": "jobs.Hello", "params": {"name": "Cedric"}}),
+        cell.ledger.note(),
+        in_queue(kafka, {"entrypoint": "jobs.Hello", "params": {"name": "C\u00e9dric"}}),
+        in_queue(confluent, cell.ledger.note())]} for _ in range(20)])
     assert cell.wait(ids, 120)["SUCCESS"] == 20
     for id in ids:
         assert stdouts(cell, id)[:3] == ["from C\n", "noted by Python", "Hello Cedric !"]
-    assert set(ledger.executions().values()) == {1}
-    check_nothing_lost(cell)
-    topic = f"{cell.prefix}.tasks.py"
-    wait_until(lambda: sum(offset for offset, _ in committed_marks(cell, topic, f"{cell.prefix}.workers.py")) == 61, 30, "61 commits")
-    # confluent-kafka sends the end of the C string along.
-    assert {mark.rstrip("\0") for _, mark in committed_marks(cell, topic, f"{cell.prefix}.workers.py")} == {"kser1"}
-    queue, slots, entrypoints = cell.database.query("select queue, slots, entrypoints from kser.workers where queue = 'py'")[0]
-    assert slots == 1 and "jobs.Hello" in entrypoints
+        assert stdouts(cell, id)[4:] == ["Hello C\u00e9dric !", "noted by Python"]
+    cell.check_each_once(ids, 0)
+    assert set(cell.ledger.executions().values()) == {1}
+    for flavour in FLAVOURS:
+        wait_until(lambda: uncommitted(cell, flavour) == 0, 30, "all commits")
+        marks = workers.run("python_client.py", "marks", cell.topic(f"tasks.{flavour}"), f"{cell.prefix}.workers.{flavour}")
+        assert {mark.rstrip("\0") for _, mark in marks} == {"kser1"}  # confluent-kafka sends the end of the C string along
+        slots, entrypoints = cell.database.query("select slots, entrypoints from kser.workers where queue = %s", flavour)[0]
+        assert slots == 1 and "jobs.Hello" in entrypoints
 
 
-# Both kinds in one group: their clients have to agree on how partitions are shared.
-def test_c_and_python_in_one_queue(cell, ledger, python_worker):
-    cell.start(workers=2)
-    fleet = [python_worker(""), python_worker("")]
-    wait_for_members(cell, 4)
-    ids = cell.submit_many([{"name": f"n{n}", "tasks": [ledger.note()] * 5} for n in range(60)])
+# All kinds in one group: their clients have to agree on how partitions are shared.
+def test_c_and_python_in_one_queue(cell, workers):
+    python = [workers.start(flavour, queue="") for flavour in FLAVOURS]
+    workers.wait_for_members(3)
+    ids = cell.submit_many([{"name": f"n{n}", "tasks": [cell.ledger.note()] * 3} for n in range(60)])
     assert cell.wait(ids, 120)["SUCCESS"] == 60
-    cell.check_each_once(ids, 5)
-    assert {worker.pid for worker in fleet} & {pid for _, _, _, pid in ledger.lines()}
-    check_nothing_lost(cell)
+    cell.check_each_once(ids, 3)
+    assert {worker.pid for worker in python} < {pid for _, _, _, pid in cell.ledger.lines()}
+    assert [worker.stop() for worker in python] == [0, 0]
+    workers.wait_for_members(1)
 
 
-def test_an_operation_of_the_fleet_is_planned_by_it(cell, python_worker):
-    start_queue(cell, python_worker)
-    id = cell.submit_many([{"name": "jobs.Yahtzee", "queue": "py"}])[0]
-    assert cell.wait(id)["SUCCESS"] == 1
-    entrypoints = [row[0] for row in cell.database.query("select entrypoint from kser.tasks where operation_id = %s order by position", id)]
-    assert entrypoints == ["jobs.Yahtzee"] + (["__main__.DiceLaunch"] + ["__main__.DiceRoll"] * 3) * 3
-    assert [text for text in stdouts(cell, id) if text] == ["You made a 1", "You made a 2", "You made a 3"] * 3
+def test_what_a_fleet_answers(cell):
+    """Operations of the fleet's own classes, which it plans; failures; records that nobody can use."""
+    planned = cell.submit_many([{"name": "jobs.Yahtzee", "queue": flavour} for flavour in FLAVOURS])
+    wrong = cell.submit_many([{"name": name, "queue": flavour} for flavour in FLAVOURS for name in ("jobs.Hello", "jobs.Unknown")])
+    for flavour in FLAVOURS:
+        cell.kafka.produce(cell.topic(f"tasks.{flavour}"), [b"\xff\xfe", b"{}"])
+    assert cell.wait(planned)["SUCCESS"] == 2 and cell.wait(wrong)["FAILED"] == 4
+    for id in planned:
+        entrypoints = [row[0] for row in cell.database.query("select entrypoint from kser.tasks where operation_id = %s order by position", id)]
+        assert entrypoints == ["jobs.Yahtzee"] + (["__main__.DiceLaunch"] + ["__main__.DiceRoll"] * 3) * 3
+        assert [text for text in stdouts(cell, id) if text] == ["You made a 1", "You made a 2", "You made a 3"] * 3
+    assert {cell.tasks(id)[0][3] for id in wrong} == {400}
+    for flavour in FLAVOURS:
+        words = wait_until(lambda: (lambda found: found if len(found) == 2 else None)(cell.database.query(
+            "delete from kser.dead_letters where topic = %s returning encode(bytes, 'escape'), reason", cell.topic(f"tasks.{flavour}"))), 30, "two dead letters")
+        reasons = dict(words)
+        assert "Failed to load message" in reasons.pop("{}") and "utf-8" in reasons.popitem()[1]
 
 
-def test_failures_of_the_fleet(cell, python_worker):
-    start_queue(cell, python_worker)
-    missing = cell.submit({"entrypoint": "jobs.Hello", "queue": "py"})
-    unknown = cell.submit({"entrypoint": "jobs.Unknown", "queue": "py"})
-    assert cell.wait([missing, unknown])["FAILED"] == 2
-    assert cell.tasks(missing)[0][3] == 400 and cell.tasks(unknown)[0][3] == 400
+# The library's producer example, as it is: a message with an entrypoint and no tasks.
+def test_a_bare_message_of_the_library(cell, workers):
+    sent = [workers.run("python_client.py", "send", cell.topic("operations"), *what) for what in (
+        ("echo", '{"text": "C\u00e9dric"}'),
+        ("jobs.Hello", '{"name": "C\u00e9dric"}', '{"kser": {"queue": "python_kafka"}, "ticket": 7}'),
+        ("jobs.Yahtzee", "{}", '{"kser": {"queue": "confluent"}}'))]
+    assert all(result["retcode"] == 0 and " sent in " in result["stdout"] for result in sent)
+    ids = wait_until(lambda: (lambda found: found if len(found) == 3 else None)([row[0] for row in cell.database.query(
+        "select operation_id::text from kser.keys join unnest(%s) with ordinality as sent(uuid, nth) on key like '%%' || uuid order by nth",
+        [result["uuid"] for result in sent])]), 30, "three operations")
+    assert cell.wait(ids)["SUCCESS"] == 3
+    assert stdouts(cell, ids[0]) == ["C\u00e9dric\n"] and stdouts(cell, ids[1]) == ["Hello C\u00e9dric !"]
+    assert len(cell.tasks(ids[2])) == 13
 
 
-def test_a_record_that_cannot_be_used(cell, python_worker):
-    start_queue(cell, python_worker)
-    cell.kafka.produce(f"{cell.prefix}.tasks.py", [b"\xff\xfe", b"{}"])
-    rows = wait_until(lambda: (lambda found: found if len(found) == 2 else None)(
-        cell.database.query("select reason, encode(bytes, 'escape') from kser.dead_letters order by bytes")), 30, "two dead letters")
-    assert "utf-8" in rows[1][0] and "Failed to load message" in rows[0][0] and rows[0][1] == "{}"
+# What waits behind it and is cancelled meanwhile, on its way or in the broker, is dropped when the worker comes to it.
+def test_a_long_task(cell, workers):
+    ids = held(cell)
+    first = cell.database.value("select max(renewed_at) from kser.claims where operation_id = any (%s::uuid[])", ids)
+    waiting = in_both(cell, cell.ledger.note())
+    wait_until(lambda: [cell.tasks(id)[0][1] for id in waiting] == ["RUNNING"] * 2, 30, "their dispatch")
+    for id in waiting:
+        assert cell.database.value("select kser.cancel(%s::uuid, 'a change of mind')", id) == "asked"
+    assert cell.wait(waiting)["FAILED"] == 2
+    wait_until(lambda: cell.database.value("select bool_and(renewed_at > %s + interval '3 seconds') from kser.claims where operation_id = any (%s::uuid[])",
+                                           first, ids), 30, "renewals")
+    cell.ledger.open()
+    assert cell.wait(ids)["SUCCESS"] == 2
+    assert cell.wait(in_both(cell, cell.ledger.note()))["SUCCESS"] == 2
+    assert starts(cell, ids) == [1, 1] and starts(cell, waiting) == [0, 0]
+    assert cell.database.value("select count(*) from kser.claims") == 0
 
 
-def claims(cell, topic):
-    found = []
-    for record in cell.kafka.read(topic):
-        said = json.loads(record.value())["metadata"]["kser"]
-        if said.get("kind") == "claim":
-            found.append((said["worker"], [name["op"] for name in said["claims"]]))
-    return found
+# A worker joins while the other one runs a long task: the group does not wait for the task, and nobody runs it again. Then it is
+# asked to leave, with the task in hand: it ends that first.
+def test_a_rebalance_during_a_long_task_and_leaving(cell, workers):
+    leaving = [workers.running[flavour][0] for flavour in FLAVOURS]
+    ids = held(cell)
+    workers.want(2)
+    for worker in leaving:
+        worker.terminate()
+    more = in_both(cell, cell.ledger.note(), 5)
+    cell.ledger.open()
+    assert cell.wait(ids)["SUCCESS"] == 2
+    assert [worker.wait() for worker in leaving] == [0, 0]
+    assert cell.wait(more)["SUCCESS"] == 10
+    assert starts(cell, ids) == [1, 1] and starts(cell, more) == [1] * 10
+    wait_until(lambda: cell.database.value("select count(*) from kser.workers where queue <> '' and left_at is not null") == 2, 30, "their last heartbeats")
 
 
-# A worker joins while the other one runs a task that takes long: the group does not wait for the task, and nobody runs it again.
-def test_a_rebalance_during_a_long_task(cell, ledger, python_worker):
-    start_queue(cell, python_worker)
-    id = cell.submit({**ledger.hold(), "queue": "py"})
-    wait_until(ledger.lines, 30, "its start")
-    wait_until(lambda: len([1 for _, names in claims(cell, f"{cell.prefix}.results") if names == [id]]) >= 2, 30, "claims of it")
-    python_worker()
-    wait_for_members(cell, 2, "py")
-    ledger.open()
-    assert cell.wait(id)["SUCCESS"] == 1
-    assert ledger.executions() == {(id, 0): 1}
-    more = cell.submit_many([{"name": "after", "tasks": [{**ledger.note(), "queue": "py"}]} for _ in range(40)])
-    assert cell.wait(more)["SUCCESS"] == 40
-    cell.check_each_once(more, 1)
-    check_nothing_lost(cell)
-
-
-def test_leaving_ends_the_task_first(cell, ledger, python_worker):
-    worker, = start_queue(cell, python_worker)
-    id = cell.submit({**ledger.hold(), "queue": "py"})
-    wait_until(ledger.lines, 30, "its start")
-    worker.terminate()
-    ledger.open()
-    assert worker.wait() == 0
-    assert cell.wait(id)["SUCCESS"] == 1
-    wait_until(lambda: cell.database.value("select count(*) from kser.workers where queue = 'py' and left_at is not null") == 1, 30, "its last heartbeat")
-
-
-def test_a_killed_worker_loses_nothing(cell, ledger, python_worker):
-    one, _ = start_queue(cell, python_worker, 2)
-    ids = cell.submit_many([{"name": "n", "tasks": [{**ledger.note(), "queue": "py"}] * 3} for _ in range(50)])
-    wait_until(lambda: len(ledger.lines()) > 30, 60, "some executions", pause=0.01)
-    one.kill()
-    assert cell.wait(ids, 120)["SUCCESS"] == 50
-    assert len([count for count in ledger.executions().values() if count > 1]) <= 1, "at most the one in hand was repeated"
-    check_nothing_lost(cell)
-
-
-# Without an orchestrator, which does not seal yet: the program `kser` seals the task and opens the reply.
-def test_sealed(cell, kafka, prefix, processes, python_worker):
-    for topic in ("tasks.py", "results", "control"):
-        kafka.create(f"{prefix}.{topic}")
-    task = {"uuid": str(uuid.uuid4()), "entrypoint": "jobs.Hello", "params": {"name": "C\u00e9dric"},
-            "metadata": {"kser": {"op": str(uuid.uuid4()), "pos": 0, "attempt": 1, "gen": 1, "epoch": 1}}}
-    key = {"KSER_SECRETBOX_KEY": KEY}
-    sealed = processes.run("kser", "message", "seal", "-", input=json.dumps(task), environment=key).stdout
-    kafka.produce(f"{prefix}.tasks.py", [json.dumps(task), sealed])
-    python_worker("py", "sealed", **key)
-
-    def reports():
-        opened = [processes.run("kser", "message", "open", "-", input=record.value().decode(), environment=key) for record in kafka.read(f"{prefix}.results")]
-        assert all(done.returncode == 0 for done in opened), "everything is sealed"
-        found = {message["metadata"]["kser"]["kind"]: message for message in map(json.loads, (done.stdout for done in opened))}
-        return found if {"result", "dead", "heartbeat"} <= set(found) else None
-    found = wait_until(reports, 60, "reports", pause=0.5)
-    assert found["result"]["result"]["stdout"] == "Hello C\u00e9dric !"
-    assert "'data': ['Missing data" in found["dead"]["metadata"]["kser"]["reason"], "what is not sealed is refused"
+# Both workers of a queue have work, one of them a claimed task; that one is killed. Its task runs elsewhere, and what waited
+# behind it in its partitions is not lost.
+def test_a_killed_worker_loses_nothing(cell, workers):
+    workers.want(2)
+    ids = held(cell)
+    for flavour in FLAVOURS:
+        wait_until(lambda: uncommitted(cell, flavour) == 0, 30, "the commit of what is claimed")
+    pids = {pid for _, _, _, pid in cell.ledger.lines()}
+    more = in_both(cell, cell.ledger.note(), 30)
+    for worker in [worker for flavour in FLAVOURS for worker in workers.running[flavour] if worker.pid in pids]:
+        worker.kill()
+    wait_until(lambda: starts(cell, ids) == [2, 2], 60, "their second starts")
+    cell.ledger.open()
+    assert cell.wait(ids + more, 120)["SUCCESS"] == 62
+    assert [cell.tasks(id) for id in ids] == [[(0, "SUCCESS", 2, 0)]] * 2
+    assert starts(cell, more) == [1] * 60, "only what was in hand was repeated"

@@ -1,5 +1,5 @@
-"""A kser worker in Python, as fleets have them, with the adapter in place of kser's consumer: python_fleet.py FLAVOUR QUEUE [sealed].
-Runs under a Python that has kser and the clients (KSER_TEST_PYTHON)."""
+"""A kser worker in Python, as fleets have them, with the adapter in place of kser's consumer: python_worker.py FLAVOUR QUEUE.
+Sealed where a key is set. Runs under the Python that has kser and its clients (scripts/python)."""
 
 import faulthandler
 import logging
@@ -21,8 +21,8 @@ from kser.entry import Entrypoint  # noqa: E402
 from kser.sequencing.operation import Operation  # noqa: E402
 from kser.sequencing.task import Task  # noqa: E402
 
-flavour, queue, *further = sys.argv[1:]
-if "sealed" in further:
+flavour, queue = sys.argv[1:]
+if os.environ.get("KSER_SECRETBOX_KEY") or os.environ.get("KSER_SECRETBOX_KEY_FILE"):
     from kser_crypto.controller import CryptoController as Controller
 else:
     from kser.controller import Controller
