@@ -218,6 +218,14 @@ enum status keyring_reload(struct keyring *keyring, struct error *err)
 	return E_OK;
 }
 
+size_t keyring_count(struct keyring *keyring)
+{
+	struct keys *keys = take_keys(keyring);
+	size_t count = keys->count;
+	put_back(keyring, keys);
+	return count;
+}
+
 /* ---- sealing ---- */
 
 /* Bytes of the envelope around a text of that length. */
@@ -226,6 +234,17 @@ static size_t envelope_size(size_t text_length)
 	size_t letters = (text_length + crypto_secretbox_MACBYTES + 2) / 3 * 4;
 	size_t line_ends = (letters - 1) / LINE_LETTERS;
 	return sizeof before_data - 1 + letters + line_ends * strlen(LINE_END) + sizeof before_nonce - 1 + NONCE_LETTERS + sizeof after_nonce - 1;
+}
+
+size_t seal_text_max(size_t envelope_bytes)
+{
+	const size_t around = sizeof before_data - 1 + sizeof before_nonce - 1 + NONCE_LETTERS + sizeof after_nonce - 1;
+	const size_t line = LINE_LETTERS + sizeof LINE_END - 1;
+	size_t room = envelope_bytes > around ? envelope_bytes - around : 0;
+	size_t rest = room % line;
+	size_t letters = room / line * LINE_LETTERS + (rest < LINE_LETTERS ? rest : LINE_LETTERS);
+	size_t sealed = letters / 4 * 3;
+	return sealed > crypto_secretbox_MACBYTES ? sealed - crypto_secretbox_MACBYTES : 0;
 }
 
 /* Adds base64 in lines, as it stands in a JSON string. */
@@ -282,6 +301,12 @@ static enum status read_envelope(struct slice envelope, struct json_value *data,
 	if (data->kind != JSON_STRING || nonce->kind != JSON_STRING)
 		return fail(err, E_INVALID, "not a sealed message: data and nonce must be strings");
 	return E_OK;
+}
+
+bool seal_is_envelope(struct slice record)
+{
+	struct json_value data, nonce;
+	return read_envelope(record, &data, &nonce, NULL) == E_OK;
 }
 
 /* Adds the bytes that a string says in base64; white space is passed over. */

@@ -34,8 +34,17 @@ void keyring_free(struct keyring *keyring);
  */
 MUST_USE enum status keyring_reload(struct keyring *keyring, struct error *err);
 
+/* How many keys there are. */
+size_t keyring_count(struct keyring *keyring);
+
 /* Adds the envelope of `text`. E_INVALID: it would be larger than MESSAGE_BYTES_MAX. */
 MUST_USE enum status seal_add(struct keyring *keyring, struct slice text, struct buffer *envelope, struct error *err);
+
+/* The longest text whose envelope has at most so many bytes. */
+size_t seal_text_max(size_t envelope_bytes);
+
+/* Whether a record has an envelope's form, whatever it holds: an object of data and nonce, both strings. */
+bool seal_is_envelope(struct slice record);
 
 /*
  * Adds the text that was sealed, which may be any bytes. E_INVALID, and nothing is added: not an envelope, or no key

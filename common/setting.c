@@ -77,7 +77,8 @@ void setting_add_form(struct buffer *out, const struct setting *setting)
 {
 	switch (setting->kind) {
 	case SETTING_TEXT: buffer_add_text(out, "TEXT"); break;
-	case SETTING_SECRET: buffer_add_text(out, "SECRET"); break;
+	case SETTING_SECRET:
+	case SETTING_KEY: buffer_add_text(out, "SECRET"); break;
 	case SETTING_INTEGER: buffer_add_text(out, "NUMBER"); break;
 	case SETTING_DURATION: buffer_add_text(out, "DURATION"); break;
 	case SETTING_SIZE: buffer_add_text(out, "SIZE"); break;
@@ -171,6 +172,7 @@ enum status setting_store(const struct setting *setting, const char *text, void 
 	switch (setting->kind) {
 	case SETTING_TEXT:
 	case SETTING_SECRET:
+	case SETTING_KEY:
 		memcpy(member, &text, sizeof text);
 		return E_OK;
 	case SETTING_INTEGER:

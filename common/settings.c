@@ -178,6 +178,10 @@ static void take_flag(struct reading *reading, int flag, char **argv)
 	}
 	size_t i = (size_t)(flag - FLAG_OF_SETTING);
 	assert(i < reading->program->count);
+	if (reading->program->settings[i].kind == SETTING_KEY) {
+		wrong(reading, "--%s: cannot be given as a flag, which others can read", reading->program->settings[i].name);
+		return;
+	}
 	reading->chosen[i].text = optarg ? optarg : "yes";
 	reading->chosen[i].origin = keep_printf("--%s", reading->program->settings[i].name);
 }
@@ -394,7 +398,7 @@ static void store_all(struct reading *reading, void *into)
 			chosen->origin = "default";
 		}
 		struct error err;
-		bool text = setting->kind == SETTING_TEXT || setting->kind == SETTING_SECRET;
+		bool text = setting->kind == SETTING_TEXT || setting->kind == SETTING_SECRET || setting->kind == SETTING_KEY;
 		if ((text || chosen->text) && setting_store(setting, chosen->text, into, &err))
 			wrong(reading, "%s: %s, from %s", setting->name, err.text, chosen->origin);
 	}

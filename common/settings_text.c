@@ -25,10 +25,12 @@ static void add_defaults(struct buffer *out, const struct setting *setting)
 
 static void add_setting(struct buffer *out, const struct setting *setting)
 {
-	buffer_printf(out, "  --%s", setting->name);
-	if (setting->kind != SETTING_FLAG)
-		buffer_add_char(out, ' ');
-	setting_add_form(out, setting);
+	if (setting->kind == SETTING_KEY) {
+		buffer_printf(out, "  %s, which is no flag", setting->name);
+	} else {
+		buffer_printf(out, "  --%s%s", setting->name, setting->kind == SETTING_FLAG ? "" : " ");
+		setting_add_form(out, setting);
+	}
 	buffer_printf(out, "\n        %s\n", setting->help);
 	add_defaults(out, setting);
 }
@@ -83,7 +85,7 @@ void settings_add_config(struct buffer *out, const struct program *program, cons
 			continue;
 		buffer_printf(out, "; %s\n", chosen[i].origin);
 		bool none = !chosen[i].text || !chosen[i].text[0];
-		bool masked = !none && setting->kind == SETTING_SECRET;
+		bool masked = !none && (setting->kind == SETTING_SECRET || setting->kind == SETTING_KEY);
 		buffer_add_text(out, none || masked ? "; " : "");
 		add_name(out, setting->name);
 		buffer_printf(out, " = %s\n", none ? "" : masked ? MASK : chosen[i].text);
@@ -119,7 +121,8 @@ static void add_row(struct buffer *out, const struct setting *setting)
 	char room[SETTING_ENVIRONMENT_SIZE];
 	struct buffer form CLEANUP(buffer_clear) = {0};
 	setting_add_form(&form, setting);
-	buffer_printf(out, "| `--%s`%s", setting->name, form.length ? " " : "");
+	buffer_printf(out, setting->kind == SETTING_KEY ? "| no flag" : "| `--%s`", setting->name);
+	buffer_add_text(out, form.length ? " " : "");
 	add_cell(out, form.length ? form.bytes : "");
 	buffer_printf(out, " | `%s` | ", setting_environment(setting, room));
 	if (setting->fallback && setting->fallback[0])

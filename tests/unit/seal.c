@@ -286,6 +286,34 @@ Test(seal, the_largest_message)
 	keyring_free(ring);
 }
 
+Test(seal, how_much_fits_into_an_envelope)
+{
+	struct keyring *ring = ring_of(FIRST);
+	char text[1000];
+	memset(text, 'x', sizeof text);
+	for (size_t room = 0; room < 1000; room++) {
+		struct buffer envelope = {0};
+		size_t most = seal_text_max(room);
+		cr_assert_eq(seal_add(ring, (struct slice){text, most}, &envelope, NULL), E_OK);
+		if (most > 0)
+			cr_expect_leq(envelope.length, room, "%zu bytes in %zu", most, room);
+		buffer_reset(&envelope);
+		cr_assert_eq(seal_add(ring, (struct slice){text, most + 1}, &envelope, NULL), E_OK);
+		cr_expect_gt(envelope.length, room, "%zu bytes in %zu", most + 1, room);
+		buffer_clear(&envelope);
+	}
+	keyring_free(ring);
+}
+
+Test(seal, how_an_envelope_looks)
+{
+	cr_expect(seal_is_envelope(slice_of(" {\"nonce\": \"\", \"data\": \"\"} ")));
+	cr_expect_not(seal_is_envelope(slice_of("")));
+	cr_expect_not(seal_is_envelope(slice_of(TEXT)));
+	cr_expect_not(seal_is_envelope(slice_of("{\"data\": \"\", \"nonce\": 1}")));
+	cr_expect_not(seal_is_envelope(slice_of("{\"data\": \"\", \"nonce\": \"\", \"uuid\": \"u\"}")));
+}
+
 Test(seal, an_envelope_that_is_too_large)
 {
 	struct keyring *ring = ring_of(FIRST);

@@ -18,6 +18,7 @@ struct values {
 	int64_t message_bytes;
 	bool watch;
 	int level;
+	const char *key;
 };
 
 #define AT(member) offsetof(struct values, member)
@@ -34,6 +35,7 @@ static const struct setting table[] = {
 	{.name = "message-bytes", .kind = SETTING_SIZE, .offset = AT(message_bytes), .fallback = "1m", .help = "of a message"},
 	{.name = "watch", .kind = SETTING_FLAG, .offset = AT(watch), .fallback = "no", .help = "look at files | again"},
 	{.name = "level", .kind = SETTING_CHOICE, .offset = AT(level), .fallback = "info", .choices = levels, .help = "least level"},
+	{.name = "seal-key", .kind = SETTING_KEY, .offset = AT(key), .fallback = "", .help = "opens what is sealed"},
 };
 static const struct program program = {
 	.name = "kser-test", .summary = "Tests settings.", .usage = "[options]", .section = "test", .settings = table, .count = COUNT_OF(table)};
@@ -300,6 +302,18 @@ Test(settings, a_secret_from_a_file)
 	expect_errors(READ_NOTHING(), "KSER_DATABASE_URL_FILE: cannot open /nowhere/secret: No such file or directory\n");
 }
 
+/* Whoever may list processes would read it; what it was is not told again. */
+Test(settings, a_key_is_no_flag)
+{
+	expect_errors(READ("--seal-key", "hush"), "--seal-key: cannot be given as a flag, which others can read\n");
+	expect_errors(READ("--seal-key=hush"), "--seal-key: cannot be given as a flag, which others can read\n");
+	setenv("KSER_SEAL_KEY_FILE", "/nowhere", 1);
+	struct reading reading = READ("--config", (char *)file_with("[test]\nseal_key = hush\n"));
+	cr_assert_eq(reading.answer, SETTINGS_RUN, "%s", buffer_slice(&reading.errors).start);
+	cr_expect_str_eq(reading.values.key, "hush");
+	done(&reading);
+}
+
 /* Only secrets are read from files that a variable names. */
 Test(settings, no_file_for_what_is_no_secret)
 {
@@ -368,6 +382,7 @@ Test(settings, help)
 		"\nWork:\n  --slots NUMBER\n        tasks at once\n        [default 4, 1 to 100, KSER_SLOTS]\n",
 		"  --watch\n        look at files | again\n        [default no, KSER_WATCH]\n",
 		"  --level debug|info|error\n",
+		"  seal-key, which is no flag\n        opens what is sealed\n        [KSER_SEAL_KEY]\n",
 		"\nGeneral:\n",
 	};
 	for (size_t i = 0; i < COUNT_OF(parts); i++)
@@ -378,11 +393,12 @@ Test(settings, help)
 Test(settings, print_config_masks_secrets_and_says_where_from, .init = cr_redirect_stdout)
 {
 	setenv("KSER_DATABASE_URL", "postgresql://u:hush@h/d", 1);
+	setenv("KSER_SEAL_KEY", "hush", 1);
 	struct reading reading = READ("--print-config", "--slots=7", "--kafka.ssl.key.password=hush", "--kafka.linger.ms=1");
 	cr_expect_eq(reading.answer, SETTINGS_DONE);
 	done(&reading);
 	cr_assert_stdout_eq_str("[test]\n; default\nbrokers = 127.0.0.1:9092\n; KSER_DATABASE_URL\n; database = ********\n; default\n; nothing = \n"
-		"; --slots\nslots = 7\n; default\n; offset = \n; default\ndrain_timeout = 10s\n; default\nmessage_bytes = 1m\n; default\nwatch = no\n; default\nlevel = info\n"
+		"; --slots\nslots = 7\n; default\n; offset = \n; default\ndrain_timeout = 10s\n; default\nmessage_bytes = 1m\n; default\nwatch = no\n; default\nlevel = info\n; KSER_SEAL_KEY\n; seal_key = ********\n"
 		"\n[kafka]\n; --kafka.ssl.key.password\n; ssl.key.password = ********\n; --kafka.linger.ms\nlinger.ms = 1\n");
 }
 
@@ -401,6 +417,7 @@ Test(settings, reference_page)
 		"| `--drain-timeout` DURATION | `KSER_DRAIN_TIMEOUT` | `10s` | 0ms to 10m | at the end |\n",
 		"| `--watch` | `KSER_WATCH` | `no` |  | look at files \\| again |\n",
 		"| `--level` debug\\|info\\|error |",
+		"| no flag SECRET | `KSER_SEAL_KEY` |  |  | opens what is sealed |\n",
 	};
 	for (size_t i = 0; i < COUNT_OF(parts); i++)
 		cr_expect_not_null(strstr(text.bytes, parts[i]), "%s\nis not in\n%s", parts[i], text.bytes);
