@@ -30,6 +30,7 @@ void reply_record_drop(struct reply_record *reply)
 	if (reply->record)
 		rd_kafka_message_destroy(reply->record);
 	reply->record = NULL;
+	buffer_clear(&reply->opened);
 }
 
 void batch_reset(struct batch *batch)
@@ -59,7 +60,8 @@ static enum status task_uuid(const struct message *message, struct buffer *scrat
 	return fail(err, E_INVALID, "uuid: is not a task's");
 }
 
-enum status batch_add(struct batch *batch, struct cell *cell, rd_kafka_message_t *record, const struct message *message, struct origin origin, struct error *err)
+enum status batch_add(struct batch *batch, struct cell *cell, rd_kafka_message_t *record, struct buffer *opened, const struct message *message,
+	struct origin origin, struct error *err)
 {
 	assert(batch->count < BATCH_REPLIES_MAX);
 	struct reply_record *reply = &batch->replies[batch->count];
@@ -75,6 +77,8 @@ enum status batch_add(struct batch *batch, struct cell *cell, rd_kafka_message_t
 		return status;
 	reply->queue = cell_known_queue(cell, message->stamp.queue);
 	reply->record = record;
+	reply->opened = *opened;
+	*opened = (struct buffer){0};
 	batch->count++;
 	return E_OK;
 }

@@ -17,7 +17,8 @@
 struct reply_record {
 	rd_kafka_message_t *record; /* NULL once it was handed over or dropped */
 	struct origin origin;
-	struct message message; /* borrows the record's bytes */
+	struct buffer opened;   /* the text of a sealed record; as `record`, empty once it was handed over */
+	struct message message; /* borrows its bytes, or the record's */
 	struct result result;
 	uuid_t uuid;
 	int queue;
@@ -43,10 +44,11 @@ void batch_free(struct batch *batch);
 void batch_reset(struct batch *batch);
 
 /*
- * Adds a reply of kind result; takes the record over. E_INVALID: it is no usable answer to a task
- * (`err` says why) and still the caller's. Full is a bug.
+ * Adds a reply of kind result; takes the record over, and what was opened of it. E_INVALID: it is no usable answer to a task
+ * (`err` says why) and both are still the caller's. Full is a bug.
  */
-MUST_USE enum status batch_add(struct batch *batch, struct cell *cell, rd_kafka_message_t *record, const struct message *message, struct origin origin, struct error *err);
+MUST_USE enum status batch_add(struct batch *batch, struct cell *cell, rd_kafka_message_t *record, struct buffer *opened, const struct message *message,
+	struct origin origin, struct error *err);
 
 /* Sorts the replies and builds the parameters; they live until the batch changes. */
 void batch_parameters(struct batch *batch, struct cell *cell, bool careful, struct parameter parameters[APPLY_PARAMETERS]);

@@ -25,6 +25,7 @@ struct queue {
 
 struct cell {
 	const struct settings *settings;
+	const struct sealing *sealing;
 	struct topics topics;
 	atomic_bool stopping;
 	int wake_fd;
@@ -48,10 +49,11 @@ struct cell {
 
 #define NO_THREAD UINT32_MAX
 
-struct cell *cell_new(const struct settings *settings)
+struct cell *cell_new(const struct settings *settings, const struct sealing *sealing)
 {
 	struct cell *cell = xcalloc(1, sizeof *cell);
 	cell->settings = settings;
+	cell->sealing = sealing;
 	snprintf(cell->topics.prefix, sizeof cell->topics.prefix, "%s", settings->topic_prefix);
 	cell->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	cell->rounds_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -93,6 +95,11 @@ enum dispatch_trace cell_trace(const struct cell *cell)
 	if (!otlp_is_wanted(&cell->settings->otlp))
 		return DISPATCH_UNTRACED;
 	return cell->settings->short_trace_ids ? DISPATCH_TRACED_SHORT : DISPATCH_TRACED;
+}
+
+const struct sealing *cell_sealing(const struct cell *cell)
+{
+	return cell->sealing;
 }
 
 static void signal_fd(int fd)

@@ -14,6 +14,7 @@
 
 #include "common/kafka.h"
 #include "common/message.h"
+#include "common/sealing.h"
 #include "common/slice.h"
 #include "orchestrator/settings.h"
 #include "sql/connection.h"
@@ -23,11 +24,13 @@
 
 struct cell; /* opaque */
 
-struct cell *cell_new(const struct settings *settings);
+/* Borrows both; `sealing` may be NULL. */
+struct cell *cell_new(const struct settings *settings, const struct sealing *sealing);
 void cell_free(struct cell *cell);
 
 const struct settings *cell_settings(const struct cell *cell);
 const struct topics *cell_topics(const struct cell *cell);
+const struct sealing *cell_sealing(const struct cell *cell);
 
 /* Whether dispatches name the root span of their operation. */
 enum dispatch_trace cell_trace(const struct cell *cell);

@@ -33,7 +33,8 @@ struct dispatcher {
 	rd_kafka_topic_t *topics[QUEUES_MAX];
 	dispatcher_acknowledged *acknowledged;
 	void *context;
-	struct buffer record;
+	struct buffer text;
+	struct buffer sealed;
 	uint32_t life; /* of the cell, in which its flights began */
 	bool purging;
 	size_t pending;
@@ -94,9 +95,9 @@ static rd_kafka_topic_t *topic_of(struct dispatcher *dispatcher, int queue)
 }
 
 /* Puts a record into the producer's queue. False: it is not there; `flight` is still the caller's. */
-static bool produce(struct dispatcher *dispatcher, struct flight *flight, int32_t partition, const void *bytes, size_t length)
+static bool produce(struct dispatcher *dispatcher, struct flight *flight, int32_t partition, struct slice record)
 {
-	return rd_kafka_produce(topic_of(dispatcher, flight->queue), partition, RD_KAFKA_MSG_F_COPY, (void *)(uintptr_t)bytes, length, NULL, 0, flight) == 0;
+	return rd_kafka_produce(topic_of(dispatcher, flight->queue), partition, RD_KAFKA_MSG_F_COPY, (void *)(uintptr_t)record.start, record.length, NULL, 0, flight) == 0;
 }
 
 /* Errors after which this very record will never be taken. All others may heal. */
@@ -141,10 +142,10 @@ static void land(struct dispatcher *dispatcher, struct flight *flight, rd_kafka_
 	flight_free(flight);
 }
 
-static void send_later(struct dispatcher *dispatcher, struct flight *flight, const void *bytes, size_t length)
+static void send_later(struct dispatcher *dispatcher, struct flight *flight, struct slice record)
 {
 	buffer_reset(&flight->record);
-	buffer_add(&flight->record, bytes, length);
+	buffer_add_slice(&flight->record, record);
 	LL_APPEND(dispatcher->again, flight);
 }
 
@@ -156,7 +157,7 @@ static void delivered(rd_kafka_t *producer, const rd_kafka_message_t *record, vo
 	if (flight->queue < 0)
 		land_forwarded(dispatcher, flight, rd_kafka_topic_name(record->rkt), record->err);
 	else if (record->err && !is_permanent(record->err) && !dispatcher->purging && !cell_stopping(dispatcher->cell))
-		send_later(dispatcher, flight, record->payload, record->len);
+		send_later(dispatcher, flight, (struct slice){record->payload, record->len});
 	else
 		land(dispatcher, flight, record->err);
 }
@@ -214,7 +215,8 @@ void dispatcher_close(struct dispatcher *dispatcher, int timeout_ms)
 	rd_kafka_flush(dispatcher->producer, timeout_ms);
 	close_producer(dispatcher, 1000);
 	drop_waiting(dispatcher);
-	buffer_clear(&dispatcher->record);
+	buffer_clear(&dispatcher->text);
+	buffer_clear(&dispatcher->sealed);
 	free_pointer(&dispatcher);
 }
 
@@ -254,7 +256,7 @@ static void send_again(struct dispatcher *dispatcher)
 	dispatcher->again = NULL;
 	LL_FOREACH_SAFE(waiting, flight, next) {
 		flight->next = NULL;
-		if (!produce(dispatcher, flight, flight->partition, flight->record.bytes, flight->record.length)) {
+		if (!produce(dispatcher, flight, flight->partition, buffer_slice(&flight->record))) {
 			rd_kafka_resp_err_t error = rd_kafka_last_error();
 			if (is_permanent(error))
 				land(dispatcher, flight, error);
@@ -280,10 +282,16 @@ void dispatcher_refuse(struct dispatcher *dispatcher, const struct dispatch *dis
 
 void dispatcher_send(struct dispatcher *dispatcher, int queue, int32_t partition, const struct dispatch *dispatch, struct origin origin)
 {
-	buffer_reset(&dispatcher->record);
-	message_add_dispatch(&dispatcher->record, dispatch);
-	if (dispatcher->record.length > MESSAGE_BYTES_MAX) {
+	struct slice record;
+	struct error err;
+	buffer_reset(&dispatcher->text);
+	message_add_dispatch(&dispatcher->text, dispatch);
+	if (dispatcher->text.length > MESSAGE_BYTES_MAX) {
 		dispatcher_refuse(dispatcher, dispatch, origin, "the message is larger than a record may be");
+		return;
+	}
+	if (sealing_write(cell_sealing(dispatcher->cell), buffer_slice(&dispatcher->text), &dispatcher->sealed, &record, &err)) {
+		dispatcher_refuse(dispatcher, dispatch, origin, err.text);
 		return;
 	}
 	struct flight *flight = xcalloc(1, sizeof *flight);
@@ -291,7 +299,7 @@ void dispatcher_send(struct dispatcher *dispatcher, int queue, int32_t partition
 	identify(flight, dispatch, origin);
 	count_epoch(dispatcher, flight->epoch, +1);
 	cell_sent(dispatcher->cell, queue, partition);
-	while (!produce(dispatcher, flight, partition, dispatcher->record.bytes, dispatcher->record.length)) {
+	while (!produce(dispatcher, flight, partition, record)) {
 		rd_kafka_resp_err_t error = rd_kafka_last_error();
 		/* Of a life that has ended: all of it is about to be purged. */
 		if (is_permanent(error) || cell_stopping(dispatcher->cell) || dispatcher->life != cell_life(dispatcher->cell)) {
@@ -299,7 +307,7 @@ void dispatcher_send(struct dispatcher *dispatcher, int queue, int32_t partition
 			return;
 		}
 		if (error != RD_KAFKA_RESP_ERR__QUEUE_FULL) {
-			send_later(dispatcher, flight, dispatcher->record.bytes, dispatcher->record.length);
+			send_later(dispatcher, flight, record);
 			return;
 		}
 		rd_kafka_poll(dispatcher->producer, 50);
@@ -317,14 +325,29 @@ static void forward(struct dispatcher *dispatcher, const char *topic, int32_t pa
 		land_forwarded(dispatcher, flight, topic, error);
 }
 
-void dispatcher_tell(struct dispatcher *dispatcher, const char *topic, struct slice record)
+static void tell_unsealable(const char *topic, const struct error *err)
 {
-	forward(dispatcher, topic, 0, record, (struct origin){.partition = -1});
+	log_warning("could not send a record", "topic", topic, "error", err->text);
 }
 
-void dispatcher_forward(struct dispatcher *dispatcher, const char *topic, struct slice record, struct origin origin)
+void dispatcher_tell(struct dispatcher *dispatcher, const char *topic, struct slice text)
 {
-	forward(dispatcher, topic, RD_KAFKA_PARTITION_UA, record, origin);
+	struct slice record;
+	struct error err;
+	if (sealing_write(cell_sealing(dispatcher->cell), text, &dispatcher->sealed, &record, &err))
+		tell_unsealable(topic, &err);
+	else
+		forward(dispatcher, topic, 0, record, (struct origin){.partition = -1});
+}
+
+void dispatcher_forward(struct dispatcher *dispatcher, const char *topic, struct slice bytes, struct origin origin)
+{
+	struct slice record;
+	struct error err;
+	if (sealing_write_again(cell_sealing(dispatcher->cell), bytes, &dispatcher->sealed, &record, &err))
+		tell_unsealable(topic, &err);
+	else
+		forward(dispatcher, topic, RD_KAFKA_PARTITION_UA, record, origin);
 }
 
 void dispatcher_poll(struct dispatcher *dispatcher, int timeout_ms)

@@ -7,6 +7,8 @@
  * A dispatch that the broker refuses for good waits in a list until the owner takes it; any other error may
  * heal: it is sent again, by a new producer when the old one can take nothing any more.
  *
+ * All that it sends is sealed here when the cell has a key.
+ *
  * It also sends records that are no dispatches, to any topic: once, and they hold nothing back.
  */
 
@@ -52,11 +54,12 @@ void dispatcher_send(struct dispatcher *dispatcher, int queue, int32_t partition
 void dispatcher_refuse(struct dispatcher *dispatcher, const struct dispatch *dispatch, struct origin origin, const char *reason);
 
 /*
- * Sends a record of its own to partition 0 of a topic, or to any partition. It is lost when the broker does not take it; when it
- * does and `origin` has a partition (>= 0), `acknowledged` is called.
+ * Sends a message of its own to partition 0 of a topic, or again to any partition the bytes that were on one before, which may be
+ * sealed already. It is lost when the broker does not take it; when it does and `origin` has a partition (>= 0), `acknowledged`
+ * is called.
  */
-void dispatcher_tell(struct dispatcher *dispatcher, const char *topic, struct slice record);
-void dispatcher_forward(struct dispatcher *dispatcher, const char *topic, struct slice record, struct origin origin);
+void dispatcher_tell(struct dispatcher *dispatcher, const char *topic, struct slice text);
+void dispatcher_forward(struct dispatcher *dispatcher, const char *topic, struct slice bytes, struct origin origin);
 
 /*
  * Drops all that is not acknowledged, for good: the broker gets none of it any more, nothing of it is reported, and none of the

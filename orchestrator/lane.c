@@ -170,10 +170,11 @@ static bool is_result(const struct message *message, struct origin origin)
 static void take(struct lane *lane, rd_kafka_message_t *record, struct origin origin)
 {
 	struct error err = {0};
+	struct buffer opened CLEANUP(buffer_clear) = {0};
 	struct message message;
-	enum status status = message_parse((struct slice){record->payload, record->len}, &message, &err);
+	enum status status = sealing_read(cell_sealing(lane->engine.cell), (struct slice){record->payload, record->len}, &opened, &message, &err);
 	if (!status && is_result(&message, origin)) {
-		status = batch_add(lane->batch, lane->engine.cell, record, &message, origin, &err);
+		status = batch_add(lane->batch, lane->engine.cell, record, &opened, &message, origin, &err);
 		if (!status)
 			return;
 	} else if (!status) {
@@ -254,6 +255,7 @@ static void keep_busy(struct lane *lane, struct reply_record *reply, int64_t wai
 	reply->retry_ms = clock_monotonic_ms() + wait_ms;
 	lane->busy[lane->busy_count++] = *reply;
 	reply->record = NULL;
+	reply->opened = (struct buffer){0};
 }
 
 /*

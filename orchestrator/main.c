@@ -14,23 +14,44 @@
 
 enum { EXIT_WRONG = 2, EXIT_REFUSED = 5 };
 
+/* What the thread of signals needs. */
+struct heard {
+	struct cell *cell;
+	struct sealing *sealing;
+};
+
+static void fill(sigset_t *signals)
+{
+	sigemptyset(signals);
+	sigaddset(signals, SIGTERM);
+	sigaddset(signals, SIGINT);
+	sigaddset(signals, SIGHUP);
+	sigaddset(signals, SIGUSR1); /* the main thread is done */
+}
+
+/* The next one but SIGHUP, at which the keys are read again. */
+static int next_signal(struct sealing *sealing)
+{
+	sigset_t signals;
+	int number;
+	fill(&signals);
+	for (;;) {
+		sigwait(&signals, &number);
+		if (number != SIGHUP)
+			return number;
+		sealing_reload(sealing);
+	}
+}
+
 /* SIGTERM and SIGINT stop in order; a second one means now. */
 static void *wait_for_signals(void *argument)
 {
-	struct cell *cell = argument;
-	sigset_t signals;
-	int number;
-	sigemptyset(&signals);
-	sigaddset(&signals, SIGTERM);
-	sigaddset(&signals, SIGINT);
-	sigaddset(&signals, SIGUSR1); /* the main thread is done */
-	sigwait(&signals, &number);
-	if (number == SIGUSR1)
+	const struct heard *heard = argument;
+	if (next_signal(heard->sealing) == SIGUSR1)
 		return NULL;
 	log_info("stopping");
-	cell_stop(cell);
-	sigwait(&signals, &number);
-	if (number != SIGUSR1) {
+	cell_stop(heard->cell);
+	if (next_signal(heard->sealing) != SIGUSR1) {
 		log_warning("stopping at once");
 		_exit(EXIT_FAILURE);
 	}
@@ -40,10 +61,7 @@ static void *wait_for_signals(void *argument)
 static void block_signals(void)
 {
 	sigset_t signals;
-	sigemptyset(&signals);
-	sigaddset(&signals, SIGTERM);
-	sigaddset(&signals, SIGINT);
-	sigaddset(&signals, SIGUSR1);
+	fill(&signals);
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);
 	signal(SIGPIPE, SIG_IGN);
 }
@@ -125,6 +143,7 @@ static int run(struct cell *cell)
 int main(int argc, char **argv)
 {
 	struct settings settings = {0};
+	struct sealing *sealing = NULL;
 	struct buffer errors = {0};
 	struct error err;
 	int first = argc;
@@ -135,19 +154,23 @@ int main(int argc, char **argv)
 		buffer_printf(&errors, "%s: takes no arguments\n", argv[first]);
 	if (answer == SETTINGS_RUN && check(&settings, &err))
 		buffer_printf(&errors, "%s\n", err.text);
+	if (answer == SETTINGS_RUN && sealing_open(&settings.sealing, &sealing, &err))
+		buffer_printf(&errors, "%s\n", err.text);
 	if (errors.length > 0) {
 		fprintf(stderr, "%s", errors.bytes);
 		return EXIT_WRONG;
 	}
 	log_open(orchestrator_program.name, (enum log_level)settings.log_level, (enum log_format)settings.log_format);
 	block_signals();
-	struct cell *cell = cell_new(&settings);
+	sealing_tell(sealing);
+	struct heard heard = {.cell = cell_new(&settings, sealing), .sealing = sealing};
 	pthread_t signals;
-	start(&signals, wait_for_signals, cell);
-	int code = run(cell);
+	start(&signals, wait_for_signals, &heard);
+	int code = run(heard.cell);
 	pthread_kill(signals, SIGUSR1);
 	pthread_join(signals, NULL);
-	cell_free(cell);
+	cell_free(heard.cell);
+	sealing_free(sealing);
 	properties_clear(&settings.kafka);
 	buffer_clear(&errors);
 	return code;

@@ -47,6 +47,12 @@ static const struct setting settings[] = {
 	{.name = "service-name", .environment = "OTEL_SERVICE_NAME", .kind = SETTING_TEXT, .offset = AT(otlp.service), .fallback = "kser", .help = "the service of exported spans"},
 	{.name = "short-trace-ids", .kind = SETTING_FLAG, .offset = AT(short_trace_ids), .fallback = "no",
 		.help = "traces begun here have ids of 64 bits, which workers of the Python library kser 0.8.2 can continue"},
+	{.name = "secretbox-key", .kind = SETTING_KEY, .offset = AT(sealing.key), .fallback = "",
+		.help = "seals messages: 32 bytes in base64, or several of them, of which the first seals and all open"},
+	{.name = "secretbox-key-file", .kind = SETTING_TEXT, .offset = AT(sealing.key_file), .fallback = "",
+		.help = "a file with the same, read again at SIGHUP; neither of the two: messages are plaintext"},
+	{.name = "secretbox-plaintext", .kind = SETTING_CHOICE, .offset = AT(sealing.plaintext), .fallback = "refuse", .choices = sealing_plaintext_choices,
+		.help = "what becomes of plaintext where there is a key: refused, read as well, or read and sent too; for moving a running fleet"},
 	{.name = "log-level", .kind = SETTING_CHOICE, .offset = AT(log_level), .fallback = "info", .choices = log_levels, .help = "least level of what is logged"},
 	{.name = "log-format", .kind = SETTING_CHOICE, .offset = AT(log_format), .fallback = "logfmt", .choices = log_formats, .help = "form of a log line"},
 };

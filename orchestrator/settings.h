@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "common/otlp.h"
+#include "common/sealing.h"
 #include "common/settings.h"
 
 struct settings {
@@ -24,6 +25,7 @@ struct settings {
 	int64_t rejoin_ms;
 	struct otlp_settings otlp;
 	bool short_trace_ids;
+	struct sealing_settings sealing;
 	int log_level;
 	int log_format;
 	struct properties kafka;

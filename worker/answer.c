@@ -35,11 +35,26 @@ static void compose(struct answer *answer, const struct message *task, const str
 /* The values are valid one by one; together they may be too deep or too many bytes. */
 static enum status check(const struct answer *answer, const struct kser_result *own, struct error *err)
 {
-	if (answer->record.length > MESSAGE_BYTES_MAX)
-		return fail(err, E_INVALID, "the reply has %zu bytes, at most %d are possible", answer->record.length, MESSAGE_BYTES_MAX);
+	size_t most = sealing_text_max(answer->sealing, MESSAGE_BYTES_MAX);
+	if (answer->record.length > most)
+		return fail(err, E_INVALID, "the reply has %zu bytes, at most %zu are possible", answer->record.length, most);
 	if (!own->retval.members && own->task_count == 0)
 		return E_OK;
 	return json_validate(buffer_slice(&answer->record), MESSAGE_BYTES_MAX, NULL, err);
+}
+
+/* Metadata without what is not ours. */
+static struct json_value own_metadata(const struct message *message, struct buffer *room)
+{
+	struct json_value kser;
+	bool stamped = json_find(message->metadata, "kser", &kser);
+	buffer_add_text(room, "{");
+	if (stamped) {
+		buffer_add_text(room, "\"kser\":");
+		buffer_add_slice(room, kser.text);
+	}
+	buffer_add_text(room, "}");
+	return (struct json_value){JSON_OBJECT, buffer_slice(room)};
 }
 
 /* The error in place of a result that cannot be sent; what came with the task is given up when even that is too large. */
@@ -57,6 +72,11 @@ static void compose_error(struct answer *answer, const struct kser_task *task, s
 		return;
 	bare.params = (struct json_value){JSON_OBJECT, {"{}", 2}};
 	compose(answer, &bare, &error, false, worker);
+	if (answer->record.length <= bytes_max)
+		return;
+	struct buffer room CLEANUP(buffer_clear) = {0};
+	bare.metadata = own_metadata(&bare, &room);
+	compose(answer, &bare, &error, false, worker);
 }
 
 void answer_make(struct answer *answer, const struct kser_task *task, enum kser_outcome outcome, struct kser_result *result, struct slice worker)
@@ -65,7 +85,7 @@ void answer_make(struct answer *answer, const struct kser_task *task, enum kser_
 	compose(answer, &task->message, result, outcome == KSER_RETRY, worker);
 	struct error err;
 	if (check(answer, result, &err))
-		compose_error(answer, task, MESSAGE_BYTES_MAX, err.text, worker);
+		compose_error(answer, task, sealing_text_max(answer->sealing, MESSAGE_BYTES_MAX), err.text, worker);
 }
 
 void answer_make_release(struct answer *answer, const struct kser_task *task, struct slice worker)
@@ -78,5 +98,5 @@ void answer_make_refused(struct answer *answer, const struct kser_task *task, si
 {
 	struct error err;
 	fail(&err, E_INVALID, "the broker refused the reply of %zu bytes: %s", bytes, reason);
-	compose_error(answer, task, bytes - 1, err.text, worker);
+	compose_error(answer, task, sealing_text_max(answer->sealing, bytes - 1), err.text, worker);
 }

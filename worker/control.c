@@ -56,7 +56,7 @@ static enum status read_spare(const struct control_ears *ears, void *context, st
 	return E_OK;
 }
 
-static enum status read_record(const struct control_ears *ears, void *context, struct slice record, struct error *err)
+static enum status read_record(const struct sealing *sealing, const struct control_ears *ears, void *context, struct slice record, struct error *err)
 {
 	static const struct {
 		const char *kind;
@@ -64,8 +64,8 @@ static enum status read_record(const struct control_ears *ears, void *context, s
 	} known[] = {{"stop", read_stop}, {"generation", read_generation}, {"spare", read_spare}};
 	struct message message;
 	struct json_value value;
-	struct buffer scratch CLEANUP(buffer_clear) = {0};
-	enum status status = message_parse(record, &message, err);
+	struct buffer opened CLEANUP(buffer_clear) = {0}, scratch CLEANUP(buffer_clear) = {0};
+	enum status status = sealing_read(sealing, record, &opened, &message, err);
 	if (status)
 		return status;
 	if (message.stamp.kind != MESSAGE_CONTROL || !json_find(message.params, "kind", &value) || value.kind != JSON_STRING)
@@ -77,10 +77,10 @@ static enum status read_record(const struct control_ears *ears, void *context, s
 	return E_OK; /* of a later version */
 }
 
-void control_read(const struct control_ears *ears, void *context, struct slice record)
+void control_read(const struct sealing *sealing, const struct control_ears *ears, void *context, struct slice record)
 {
 	struct error err;
-	if (read_record(ears, context, record, &err))
+	if (read_record(sealing, ears, context, record, &err))
 		log_warning("a control record cannot be used", "reason", err.text);
 }
 
@@ -103,7 +103,7 @@ void control_serve(struct control *control)
 		if (record->err)
 			log_warning("could not read records", "topic", control->setup.topic, "error", rd_kafka_message_errstr(record));
 		else if (record->len > 0)
-			control_read(&control->setup.ears, control->setup.context, (struct slice){record->payload, record->len});
+			control_read(control->setup.sealing, &control->setup.ears, control->setup.context, (struct slice){record->payload, record->len});
 		rd_kafka_message_destroy(record);
 	}
 }

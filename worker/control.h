@@ -10,6 +10,7 @@
 
 #include "common/attributes.h"
 #include "common/error.h"
+#include "common/sealing.h"
 #include "common/settings.h"
 #include "common/task_name.h"
 
@@ -28,6 +29,7 @@ struct control_setup {
 	const char *client_id;
 	const char *topic;
 	int partitions;
+	const struct sealing *sealing; /* NULL: there is no key */
 	struct control_ears ears;
 	void (*wake)(void *context); /* something has come; any thread, must not block */
 	void *context;
@@ -40,7 +42,7 @@ MUST_USE enum status control_open(const struct control_setup *setup, struct cont
 void control_serve(struct control *control);
 
 /* Tells what one record says; one that makes no sense is logged and left. */
-void control_read(const struct control_ears *ears, void *context, struct slice record);
+void control_read(const struct sealing *sealing, const struct control_ears *ears, void *context, struct slice record);
 
 /* Within about `timeout_ms`. NULL is allowed. */
 void control_close(struct control *control, int timeout_ms);

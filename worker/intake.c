@@ -236,7 +236,7 @@ static void accept_record(struct intake *intake, struct partition *partition, rd
 	enum status status;
 	struct error err;
 	struct slice bytes = {record->payload ? record->payload : "", record->payload ? record->len : 0};
-	struct kser_task *task = task_new(bytes, record, release_record, &status, &err);
+	struct kser_task *task = task_new(intake->setup.sealing, bytes, record, release_record, &status, &err);
 	task->entered_ms = intake->round_ms;
 	bool joined = !hand_enter(intake->hand, task, partition, offset);
 	intake->reached_full |= is_full(partition) || intake->hand->bytes > IN_HAND_BYTES_MAX;

@@ -29,6 +29,7 @@ struct intake_setup {
 	const char *client_id;
 	const char *group;
 	const char *topic;
+	const struct sealing *sealing; /* NULL: there is no key */
 	int wake_fd;         /* an eventfd, not blocking: written when something has come */
 	size_t in_hand_max;  /* tasks in hand at once, replies not yet acknowledged included */
 	struct hand *hand;

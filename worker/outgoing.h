@@ -15,6 +15,7 @@ struct outgoing {
 	enum outgoing_kind kind;
 	bool refused;       /* the broker would not have it as it was: another one was made */
 	bool passing;       /* not worth sending again: the next one says more */
+	bool written;       /* `text` is the record as it goes out, sealed where there is a key */
 	struct buffer text; /* only while it waits to be sent or sent again */
 	struct outgoing *next; /* in a list of those that wait */
 };

@@ -155,23 +155,34 @@ static rd_kafka_resp_err_t produce(struct replies *replies, struct slice record,
 	return error;
 }
 
-/* It was not sent: its text is there, or is given. */
-static void keep_or_give_up(struct replies *replies, struct outgoing *outgoing, struct slice record)
+/* It was not sent: its text, which stands there or is given, is `written` or not. */
+static void keep_or_give_up(struct replies *replies, struct outgoing *outgoing, struct slice text, bool written)
 {
 	if (outgoing->passing) {
 		replies->setup.given_up(replies->setup.context, outgoing);
 		return;
 	}
-	if (record.length > 0) {
+	if (text.start != outgoing->text.bytes) {
 		buffer_reset(&outgoing->text);
-		buffer_add_slice(&outgoing->text, record);
+		buffer_add_slice(&outgoing->text, text);
 	}
+	outgoing->written = written;
 	keep(replies, outgoing);
 }
 
-bool replies_send(struct replies *replies, struct outgoing *outgoing, struct slice record)
+/* As produce, of a text that is not sealed yet. */
+static rd_kafka_resp_err_t write_and_produce(struct replies *replies, struct slice text, void *opaque)
 {
-	rd_kafka_resp_err_t error = produce(replies, record, outgoing);
+	struct buffer room CLEANUP(buffer_clear) = {0};
+	struct slice record;
+	if (sealing_write(replies->setup.sealing, text, &room, &record, NULL))
+		return RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+	return produce(replies, record, opaque);
+}
+
+bool replies_send(struct replies *replies, struct outgoing *outgoing, struct slice text)
+{
+	rd_kafka_resp_err_t error = write_and_produce(replies, text, outgoing);
 	if (!error)
 		return true;
 	if (error == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && !outgoing->refused) {
@@ -179,13 +190,15 @@ bool replies_send(struct replies *replies, struct outgoing *outgoing, struct sli
 		return false;
 	}
 	tell(replies, error);
-	keep_or_give_up(replies, outgoing, record);
+	keep_or_give_up(replies, outgoing, text, false);
 	return true;
 }
 
 void replies_send_kept(struct replies *replies, struct outgoing *outgoing)
 {
-	rd_kafka_resp_err_t error = produce(replies, buffer_slice(&outgoing->text), outgoing);
+	struct slice text = buffer_slice(&outgoing->text);
+	bool written = outgoing->written;
+	rd_kafka_resp_err_t error = written ? produce(replies, text, outgoing) : write_and_produce(replies, text, outgoing);
 	if (!error)
 		return;
 	if (error == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && !outgoing->refused) {
@@ -194,7 +207,7 @@ void replies_send_kept(struct replies *replies, struct outgoing *outgoing)
 		return;
 	}
 	tell(replies, error);
-	keep_or_give_up(replies, outgoing, slice_of(""));
+	keep_or_give_up(replies, outgoing, text, written);
 }
 
 /* ---- reports ---- */
@@ -223,7 +236,7 @@ static void on_failure(struct replies *replies, const rd_kafka_message_t *report
 		return;
 	}
 	tell(replies, report->err);
-	keep_or_give_up(replies, outgoing, (struct slice){report->payload, report->len});
+	keep_or_give_up(replies, outgoing, (struct slice){report->payload, report->len}, true);
 }
 
 static void on_report(rd_kafka_t *producer, const rd_kafka_message_t *report, void *opaque)

@@ -10,6 +10,7 @@
 
 #include "common/attributes.h"
 #include "common/error.h"
+#include "common/sealing.h"
 #include "common/settings.h"
 #include "common/slice.h"
 
@@ -21,6 +22,7 @@ struct replies_setup {
 	const struct properties *properties;
 	const char *client_id;
 	const char *topic;
+	const struct sealing *sealing; /* NULL: there is no key */
 	/* The rest is called by replies_serve, in its thread, but for `wake`: any thread, must not block. */
 	void (*acknowledged)(void *context, struct outgoing *outgoing);
 	void (*given_up)(void *context, struct outgoing *outgoing); /* a passing one that did not arrive; also by replies_send */
@@ -36,13 +38,13 @@ MUST_USE enum status replies_open(const struct replies_setup *setup, struct repl
 MUST_USE enum status replies_find_topic(struct replies *replies, const char *topic, int timeout_ms, int *partitions, struct error *err);
 
 /*
- * Sends a record; from then on `outgoing` may be gone at any moment. False: it is too large for the producer as
+ * Sends the record of a text, sealed where there is a key; from then on `outgoing` may be gone at any moment. False: it is too large for a record, or for the producer as
  * the user has set it, and `outgoing` is still the caller's, who sends a smaller one: the second is always taken, and so
  * is one whose `refused` is set. Any thread; a passing one only by the thread that serves.
  */
-MUST_USE bool replies_send(struct replies *replies, struct outgoing *outgoing, struct slice record);
+MUST_USE bool replies_send(struct replies *replies, struct outgoing *outgoing, struct slice text);
 
-/* As replies_send for a record that stands in outgoing->text; by the thread that serves. */
+/* As replies_send for a text that stands in outgoing->text; by the thread that serves. */
 void replies_send_kept(struct replies *replies, struct outgoing *outgoing);
 
 /* Serves acknowledgements and sends again what is due. One thread, always the same. */

@@ -44,6 +44,12 @@ static const struct setting settings_table[] = {
 	{.name = "jaeger-host", .environment = "JAEGER_HOST", .kind = SETTING_TEXT, .offset = AT(otlp.jaeger_host), .fallback = "",
 		.help = "a Jaeger that traces are exported to, by OTLP/HTTP on its port 4318, when no OTLP endpoint is given"},
 	{.name = "service-name", .environment = "OTEL_SERVICE_NAME", .kind = SETTING_TEXT, .offset = AT(otlp.service), .fallback = "kser", .help = "the service of exported spans"},
+	{.name = "secretbox-key", .kind = SETTING_KEY, .offset = AT(keys.key), .fallback = "",
+		.help = "seals messages: 32 bytes in base64, or several of them, of which the first seals and all open"},
+	{.name = "secretbox-key-file", .kind = SETTING_TEXT, .offset = AT(keys.key_file), .fallback = "",
+		.help = "a file with the same, read again at SIGHUP; neither of the two: messages are plaintext"},
+	{.name = "secretbox-plaintext", .kind = SETTING_CHOICE, .offset = AT(keys.plaintext), .fallback = "refuse", .choices = sealing_plaintext_choices,
+		.help = "what becomes of plaintext where there is a key: refused, read as well, or read and sent too; for moving a running fleet"},
 	{.name = "log-level", .kind = SETTING_CHOICE, .offset = AT(log_level), .fallback = "info", .choices = log_levels, .help = "least level of what is logged"},
 	{.name = "log-format", .kind = SETTING_CHOICE, .offset = AT(log_format), .fallback = "logfmt", .choices = log_formats, .help = "form of a log line"},
 };
@@ -142,12 +148,14 @@ static enum status take_key(void *context, const char *section, const char *key,
 
 /* ---- all together ---- */
 
-static void check(const struct worker_settings *settings, struct buffer *errors)
+static void check(struct worker_settings *settings, struct buffer *errors)
 {
 	struct error err;
 	if (topics_check(settings->topic_prefix, settings->queue, &err))
 		buffer_printf(errors, "%s\n", err.text);
 	if (otlp_check(&settings->otlp, &err))
+		buffer_printf(errors, "%s\n", err.text);
+	if (sealing_open(&settings->keys, &settings->sealing, &err))
 		buffer_printf(errors, "%s\n", err.text);
 	if (settings->silence_ms < 2 * settings->beat_ms)
 		buffer_printf(errors, "silence-limit: must be at least two heartbeat-intervals, or one lost heartbeat would end tasks\n");
@@ -200,6 +208,7 @@ static void free_list(char **list)
 void worker_settings_clear(struct worker_settings *settings)
 {
 	properties_clear(&settings->kafka);
+	sealing_free(TAKE(settings->sealing));
 	for (size_t i = 0; i < COUNT_OF(settings->texts); i++)
 		free(settings->texts[i]);
 	while (settings->commands) {

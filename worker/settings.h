@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "common/otlp.h"
+#include "common/sealing.h"
 #include "common/settings.h"
 #include "worker/command.h"
 
@@ -32,6 +33,8 @@ struct worker_settings {
 	bool stock;
 	bool log_tasks;
 	struct otlp_settings otlp;
+	struct sealing_settings keys;
+	struct sealing *sealing; /* NULL: there is no key */
 	int log_level;
 	int log_format;
 	struct properties kafka;

@@ -9,17 +9,17 @@
 
 #include "common/attributes.h"
 
-static const int numbers[] = {SIGTERM, SIGINT};
+static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
 
 static struct sigaction before[COUNT_OF(numbers)];
 static atomic_int wake = -1;
 static atomic_int count;
+static atomic_int hangups;
 
 static void on_signal(int number)
 {
-	(void)number;
 	int saved_errno = errno;
-	atomic_fetch_add(&count, 1);
+	atomic_fetch_add(number == SIGHUP ? &hangups : &count, 1);
 	const uint64_t one = 1;
 	ssize_t written = write(atomic_load(&wake), &one, sizeof one);
 	(void)written; /* a full eventfd wakes as well */
@@ -30,6 +30,7 @@ void signals_catch(int wake_fd)
 {
 	atomic_store(&wake, wake_fd);
 	atomic_store(&count, 0);
+	atomic_store(&hangups, 0);
 	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
 	sigemptyset(&action.sa_mask);
 	for (size_t i = 0; i < COUNT_OF(numbers); i++)
@@ -39,6 +40,11 @@ void signals_catch(int wake_fd)
 int signals_count(void)
 {
 	return atomic_load(&count);
+}
+
+int signals_hangups(void)
+{
+	return atomic_load(&hangups);
 }
 
 void signals_release(void)

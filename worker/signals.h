@@ -1,12 +1,15 @@
 #pragma once
 
-/* SIGTERM and SIGINT while a worker runs: counted, and told by an eventfd. One user in a process at a time. */
+/* SIGTERM, SIGINT and SIGHUP while a worker runs: counted, and told by an eventfd. One user in a process at a time. */
 
-/* Catches them from now on; each one writes to `wake_fd`. The count begins at 0. */
+/* Catches them from now on; each one writes to `wake_fd`. The counts begin at 0. */
 void signals_catch(int wake_fd);
 
-/* How many have come. */
+/* How many SIGTERM and SIGINT have come. */
 int signals_count(void);
+
+/* How many SIGHUP. */
+int signals_hangups(void);
 
 /* What was there before is in place again. */
 void signals_release(void);

@@ -93,7 +93,7 @@ static void run_task(const struct slots_setup *setup, struct kser_task *task, st
 static void *work(void *argument)
 {
 	const struct slots_setup *setup = &((struct slots *)argument)->setup;
-	struct answer answer CLEANUP(answer_clear) = {0};
+	struct answer answer CLEANUP(answer_clear) = {.sealing = setup->sealing};
 	struct kser_task *task;
 	while ((task = queue_take(setup->queue)))
 		run_task(setup, task, &answer);

@@ -20,6 +20,7 @@ struct slots_setup {
 	const struct entrypoints *entrypoints;
 	struct replies *replies;
 	struct later *later;
+	const struct sealing *sealing; /* NULL: there is no key */
 	struct slice worker; /* the incarnation */
 	size_t threads_max;
 };

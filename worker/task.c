@@ -29,21 +29,29 @@ static void set_key(struct kser_task *task, const struct stamp *stamp)
 	task->keyed = true;
 }
 
-static enum status read_record(struct slice bytes, struct message *message, struct error *err)
+static enum status read_record(const struct sealing *sealing, struct slice bytes, struct buffer *opened, struct message *message, struct error *err)
 {
 	if (bytes.length == 0)
 		return fail(err, E_INVALID, "the record is empty");
-	enum status status = message_parse(bytes, message, err);
+	enum status status = sealing_read(sealing, bytes, opened, message, err);
 	if (!status && (message->stamp.kind != MESSAGE_RESULT || message->stamp.worker.length > 0))
 		return fail(err, E_INVALID, "metadata.kser: is a worker's report, not a task");
 	return status;
 }
 
-struct kser_task *task_new(struct slice bytes, void *record, void (*release)(void *record), enum status *status, struct error *err)
+static void release_record(struct kser_task *task)
+{
+	if (task->release)
+		task->release(task->record);
+	task->release = NULL;
+}
+
+struct kser_task *task_new(const struct sealing *sealing, struct slice bytes, void *record, void (*release)(void *record),
+	enum status *status, struct error *err)
 {
 	struct message message = {0};
-	*status = read_record(bytes, &message, err);
 	struct kser_task *task = xcalloc(1, sizeof *task);
+	*status = read_record(sealing, bytes, &task->opened, &message, err);
 	task->stop_fd = -1;
 	task->record = record;
 	task->release = release;
@@ -51,6 +59,8 @@ struct kser_task *task_new(struct slice bytes, void *record, void (*release)(voi
 	if (*status)
 		return task;
 	task->message = message;
+	if (task->opened.length > 0)
+		release_record(task); /* nobody looks at it any more */
 	if (message.stamped)
 		set_key(task, &message.stamp);
 	return task;
@@ -121,8 +131,8 @@ void task_free(struct kser_task *task)
 	task_free_repeats(task);
 	buffer_clear(&task->own_params);
 	buffer_clear(&task->reply.text);
-	if (task->release)
-		task->release(task->record);
+	buffer_clear(&task->opened);
+	release_record(task);
 	free(task);
 }
 

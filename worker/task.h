@@ -16,6 +16,7 @@
 #include "common/buffer.h"
 #include "common/error.h"
 #include "common/message.h"
+#include "common/sealing.h"
 #include "common/task_name.h"
 #include "worker/outgoing.h"
 
@@ -67,10 +68,11 @@ struct kser_task {
 	bool careful;        /* not to be started before its claim is acknowledged */
 	int32_t gate_number; /* the partition that it came from */
 	int64_t ready_ms;    /* since when it waits at the gate only to be alone, monotonic; 0 = it does not */
-	void *record;      /* what the bytes are borrowed from; freed by `release` */
+	void *record;      /* what the bytes are borrowed from, unless they were opened; freed by `release` */
 	void (*release)(void *record);
 
 	/* set before it is handed out */
+	struct buffer opened; /* the text of a sealed record */
 	struct message message;
 
 	/* the thread that runs it; the I/O thread looks */
@@ -93,10 +95,12 @@ struct kser_task {
 };
 
 /*
- * Reads a record. `record` is what `bytes` live in: the task takes it over, `release` (may be NULL) ends it.
- * Never NULL: when the record is unusable, *status is E_INVALID, `err` says why, and the task stands for a record to be reported as dead.
+ * Reads a record. `record` is what `bytes` live in: the task takes it over, `release` (may be NULL) ends it. `sealing`: how records travel.
+ * Never NULL: when the record is unusable, *status is E_INVALID, `err` says why, and the task stands for a record to be reported as dead,
+ * its message's text the bytes as they came.
  */
-MUST_USE struct kser_task *task_new(struct slice bytes, void *record, void (*release)(void *record), enum status *status, struct error *err);
+MUST_USE struct kser_task *task_new(const struct sealing *sealing, struct slice bytes, void *record, void (*release)(void *record),
+	enum status *status, struct error *err);
 
 /* Frees it with its repeats' holds and its record. */
 void task_free(struct kser_task *task);

@@ -98,6 +98,7 @@ struct kser_worker {
 	struct answer answer; /* for what this thread answers */
 	int tasks_partitions; /* of the topic */
 	int64_t look_ms;
+	int hangups;          /* that were heeded */
 	bool abandoned;       /* threads still run that nobody waits for */
 };
 
@@ -217,6 +218,8 @@ struct kser_worker *kser_worker_new(int argc, char **argv, int *status)
 	set_names(worker);
 	find_launcher(worker);
 	set_properties(worker);
+	sealing_tell(worker->settings.sealing);
+	worker->answer.sealing = worker->settings.sealing;
 	const char *folder = settings_environment("TMPDIR");
 	worker->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	worker->commands = (struct command_host){.launcher = worker->launcher, .folder = folder ? folder : "/tmp"};
@@ -414,6 +417,15 @@ static void heed_time(struct kser_worker *worker)
 		log_warning("heartbeats are not acknowledged, ending tasks that are to stop then", "count", LOG_INT(ended));
 }
 
+/* SIGHUP: the keys' file may say something else. */
+static void heed_hangups(struct kser_worker *worker)
+{
+	int count = signals_hangups();
+	if (count != worker->hangups)
+		sealing_reload(worker->settings.sealing);
+	worker->hangups = count;
+}
+
 /* Sleeps until something happens, at most so long; then serves what has. */
 static void serve(void *context, int wait_ms)
 {
@@ -424,6 +436,7 @@ static void serve(void *context, int wait_ms)
 		replies_serve(worker->replies);
 	reporter_send_asked(worker->reporter);
 	wait_for_wake(worker, wait_ms);
+	heed_hangups(worker);
 	replies_serve(worker->replies);
 	send_due(worker);
 	control_serve(worker->control);
@@ -488,14 +501,14 @@ static enum status wait_for_topic(struct kser_worker *worker, const char *topic,
 static enum status open_replies(struct kser_worker *worker, struct error *err)
 {
 	struct replies_setup setup = {.brokers = worker->settings.brokers, .properties = &worker->properties, .client_id = "kser-worker",
-		.topic = worker->results_topic, .acknowledged = acknowledged, .given_up = given_up, .refused = refused, .wake = wake, .context = worker};
+		.topic = worker->results_topic, .sealing = worker->settings.sealing, .acknowledged = acknowledged, .given_up = given_up, .refused = refused, .wake = wake, .context = worker};
 	return replies_open(&setup, &worker->replies, err);
 }
 
 static enum status open_control(struct kser_worker *worker, struct error *err)
 {
 	struct control_setup setup = {.brokers = worker->settings.brokers, .properties = &worker->properties, .client_id = "kser-worker",
-		.topic = worker->control_topic, .ears = {.stop = on_stop, .generation = on_generation, .spare = on_spare}, .wake = wake, .context = worker};
+		.topic = worker->control_topic, .sealing = worker->settings.sealing, .ears = {.stop = on_stop, .generation = on_generation, .spare = on_spare}, .wake = wake, .context = worker};
 	enum status status = wait_for_topic(worker, worker->control_topic, &setup.partitions, err);
 	return status ? status : control_open(&setup, &worker->control, err);
 }
@@ -505,7 +518,7 @@ static enum status open_intake(struct kser_worker *worker, size_t room, struct e
 	struct intake_setup setup = {.brokers = worker->settings.brokers, .properties = &worker->properties, .client_id = "kser-worker",
 		.group = worker->group, .topic = worker->tasks_topic, .wake_fd = worker->wake_fd, .queue = worker->queue, .queue_room = room, .rejoin_ms = worker->settings.rejoin_ms,
 		.in_hand_max = room + (size_t)worker->settings.slots + UNACKNOWLEDGED_MAX, .hand = &worker->hand, .gate = &worker->gate,
-		.claims = &worker->claims, .unusable = unusable, .serve = serve, .context = worker};
+		.claims = &worker->claims, .sealing = worker->settings.sealing, .unusable = unusable, .serve = serve, .context = worker};
 	enum status status = wait_for_topic(worker, worker->tasks_topic, &worker->tasks_partitions, err);
 	return status ? status : intake_open(&setup, &worker->intake, err);
 }
@@ -546,7 +559,7 @@ static enum status start(struct kser_worker *worker, struct error *err)
 		return status;
 	reporter_set_intake(worker->reporter, worker->intake);
 	struct slots_setup setup = {.queue = worker->queue, .entrypoints = &worker->entrypoints, .replies = worker->replies, .later = worker->later,
-		.worker = slice_of(worker->incarnation), .threads_max = slots};
+		.sealing = worker->settings.sealing, .worker = slice_of(worker->incarnation), .threads_max = slots};
 	worker->slots = slots_start(&setup);
 	reporter_beat(worker->reporter);
 	log_info("ready", "worker", worker->incarnation, "topic", worker->tasks_topic, "slots", LOG_INT(slots));
@@ -617,6 +630,7 @@ int kser_worker_run(struct kser_worker *worker)
 		return 2;
 	}
 	signals_catch(worker->wake_fd);
+	worker->hangups = 0;
 	enum status status = start(worker, &err);
 	if (!status)
 		status = serve_until_stop(worker, &err);

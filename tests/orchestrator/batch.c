@@ -15,7 +15,7 @@ static struct batch *batch;
 
 static void setup(void)
 {
-	cell = cell_new(&settings);
+	cell = cell_new(&settings, NULL);
 	cell_set_partitions(cell, cell_queue(cell, slice_of("")), 4);
 	batch = batch_new();
 }
@@ -32,7 +32,7 @@ static enum status add(const char *text, struct error *err)
 	struct message message;
 	enum status status = message_parse(slice_of(text), &message, err);
 	if (!status)
-		status = batch_add(batch, cell, NULL, &message, (struct origin){.partition = 3, .offset = 77}, err);
+		status = batch_add(batch, cell, NULL, &(struct buffer){0}, &message, (struct origin){.partition = 3, .offset = 77}, err);
 	return status;
 }
 

@@ -64,3 +64,13 @@ def test_the_image_is_built_with_what_bootstrap_installs():
     wanted = packages_of((ROOT / "scripts" / "bootstrap").read_text(), "run")
     installs = re.findall(r"apt-get install -y --no-install-recommends (.*?)&&", (ROOT / "Dockerfile").read_text().replace("\\\n", ""), re.S)
     assert set(installs[0].split()) == wanted - {"ca-certificates", "postgresql-15", "postgresql-client-15"}
+
+
+# Empty where nothing is given, which the programs take for none. PostgreSQL, Kafka and the migration have no use for a key.
+def test_who_gets_the_keys(compose):
+    with_keys = {name for name, service in compose["services"].items() if "KSER_SECRETBOX_KEY" in (service.get("environment") or {})}
+    assert with_keys == {"orchestrator", "worker"}
+    for name in with_keys:
+        environment = compose["services"][name]["environment"]
+        assert environment["KSER_SECRETBOX_KEY_FILE"] == environment["KSER_SECRETBOX_KEY"] == ""
+        assert environment["KSER_BROKERS"] == "kafka:9092"

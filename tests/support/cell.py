@@ -44,13 +44,14 @@ class Cell:
         self.prefix = prefix
         self.processes = processes
         self.ledger = ledger
+        self.further = {}  # of every program's environment
 
     def topic(self, name):
         return f"{self.prefix}.{name}"
 
     @property
     def environment(self):
-        return {"KSER_DATABASE_URL": str(self.database), "KSER_BROKERS": self.kafka.brokers, "KSER_TOPIC_PREFIX": self.prefix}
+        return {"KSER_DATABASE_URL": str(self.database), "KSER_BROKERS": self.kafka.brokers, "KSER_TOPIC_PREFIX": self.prefix, **self.further}
 
     def orchestrator(self, *arguments, name=None):
         return self.processes.start("kser-orchestrator", *arguments, name=name, environment=self.environment)

@@ -198,12 +198,13 @@ Test(command, environment)
 {
 	setenv("KSER_KAFKA_SASL_PASSWORD", "secret", 1);
 	setenv("KSER_SECRETBOX_KEY", "secret", 1);
+	setenv("KSER_SECRETBOX_KEY_FILE", "/secret", 1);
 	setenv("KSER_TASK", "of somebody else", 1);
 	setenv("INHERITED", "yes", 1);
 	setenv("REPLACED", "no", 1);
 	static char replaced[] = "REPLACED=yes";
 	char *variables[] = {replaced, NULL};
-	struct command command = parse("sh -c 'echo $KSER_OPERATION $KSER_TASK $KSER_ATTEMPT $INHERITED $REPLACED [$KSER_KAFKA_SASL_PASSWORD$KSER_SECRETBOX_KEY]; test -f $KSER_RESULT_FILE'", 0);
+	struct command command = parse("sh -c 'echo $KSER_OPERATION $KSER_TASK $KSER_ATTEMPT $INHERITED $REPLACED [$KSER_KAFKA_SASL_PASSWORD$KSER_SECRETBOX_KEY$KSER_SECRETBOX_KEY_FILE]; test -f $KSER_RESULT_FILE'", 0);
 	command.variables = variables;
 	struct ran ran = run_with(&command, make_task("{}", NULL, ""));
 	cr_expect_str_eq(text_part(&ran, "stdout"), OPERATION_UUID " " TASK_UUID " 2 yes yes []\n");

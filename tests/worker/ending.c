@@ -24,7 +24,7 @@ static struct kser_task *make(void)
 {
 	enum status status;
 	struct error err;
-	struct kser_task *task = task_new(slice_of(text), NULL, NULL, &status, &err);
+	struct kser_task *task = task_new(NULL, slice_of(text), NULL, NULL, &status, &err);
 	assert(status == E_OK);
 	return task;
 }

@@ -291,7 +291,7 @@ static void hear(const char *params, const char *wanted)
 	char text[600];
 	int length = snprintf(text, sizeof text, "{\"uuid\":\"c\",\"entrypoint\":\"kser.control\",\"params\":%s,\"metadata\":{\"kser\":{\"kind\":\"control\"}}}", params);
 	heard[0] = '\0';
-	control_read(&ears, NULL, (struct slice){text, (size_t)length});
+	control_read(NULL, &ears, NULL, (struct slice){text, (size_t)length});
 	cr_expect_str_eq(heard, wanted, "%s", params);
 }
 
@@ -315,7 +315,7 @@ Test(control, nonsense)
 	hear("{}", "");
 	hear("[]", "");
 	heard[0] = '\0';
-	control_read(&(struct control_ears){.stop = on_stop}, NULL, slice_of("{oops"));
-	control_read(&(struct control_ears){.stop = on_stop}, NULL, slice_of("{\"uuid\":\"u\",\"entrypoint\":\"e\",\"params\":{\"kind\":\"stop\",\"tasks\":[" NAME("4") "]}}"));
+	control_read(NULL, &(struct control_ears){.stop = on_stop}, NULL, slice_of("{oops"));
+	control_read(NULL, &(struct control_ears){.stop = on_stop}, NULL, slice_of("{\"uuid\":\"u\",\"entrypoint\":\"e\",\"params\":{\"kind\":\"stop\",\"tasks\":[" NAME("4") "]}}"));
 	cr_expect_str_eq(heard, "");
 }

@@ -337,3 +337,42 @@ Test(result, many_keys, .timeout = 20)
 	json_object_put(reply);
 	task_free(task);
 }
+
+/* ---- what is to be sealed ---- */
+
+/* A result that fits into a record, but not once it is sealed, is an error that says so; and whatever came with the task, that one fits. */
+Test(result, must_fit_when_sealed)
+{
+	struct sealing *sealing;
+	struct sealing_settings settings = {.key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="};
+	cr_assert_eq(sealing_open(&settings, &sealing, NULL), E_OK);
+	size_t most = sealing_text_max(sealing, MESSAGE_BYTES_MAX);
+	char *text = malloc(most + 1);
+	memset(text, 'x', most);
+	text[most] = '\0';
+	struct answer plain_one CLEANUP(answer_clear) = {0}, sealed_one CLEANUP(answer_clear) = {.sealing = sealing};
+	struct kser_task *task = make_task("{}", NULL, "");
+	struct answer *answers[] = {&plain_one, &sealed_one};
+	for (size_t i = 0; i < COUNT_OF(answers); i++) {
+		struct kser_result result = {0};
+		kser_result_put_text(&result, "large", text);
+		answer_make(answers[i], task, KSER_SUCCESS, &result, slice_of("w"));
+		result_clear(&result);
+	}
+	cr_expect_gt(plain_one.record.length, most);
+	cr_expect_lt(sealed_one.record.length, 1000);
+	cr_expect_not_null(strstr(sealed_one.record.bytes, "bytes, at most "), "%s", sealed_one.record.bytes);
+	task_free(task);
+	struct buffer stamp = {0};
+	buffer_printf(&stamp, "}, \"foreign\": {\"large\": \"%.*s\"", (int)most - 200, text);
+	task = make_task("{}", NULL, stamp.bytes);
+	struct kser_result result = {0};
+	answer_make(&sealed_one, task, KSER_SUCCESS, &result, slice_of("w"));
+	cr_expect_lt(sealed_one.record.length, 1000, "%zu", sealed_one.record.length);
+	cr_expect_not_null(strstr(sealed_one.record.bytes, "\"attempt\""));
+	result_clear(&result);
+	buffer_clear(&stamp);
+	free(text);
+	task_free(task);
+	sealing_free(sealing);
+}

@@ -81,3 +81,35 @@ Test(settings, no_flags_at_all)
 	cr_expect(settings.stock);
 	worker_settings_clear(&settings);
 }
+
+/* ---- keys ---- */
+
+#define KEY "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+
+Test(settings, keys)
+{
+	struct worker_settings settings = {0};
+	int status;
+	cr_assert_eq(read_file("[worker]\nqueue = q\n", &settings, &status), E_OK);
+	cr_expect_null(settings.sealing);
+	worker_settings_clear(&settings);
+	strcpy(path, "/tmp/kser-test-settings-XXXXXX");
+	cr_assert_eq(read_file("[worker]\nsecretbox_key = " KEY "\n", &settings, &status), E_OK);
+	cr_expect_not_null(settings.sealing);
+	worker_settings_clear(&settings);
+	strcpy(path, "/tmp/kser-test-settings-XXXXXX");
+	setenv("KSER_SECRETBOX_KEY", KEY, 1);
+	cr_assert_eq(read_file("", &settings, &status), E_OK);
+	cr_expect_not_null(settings.sealing);
+	worker_settings_clear(&settings);
+}
+
+Test(settings, a_key_that_is_none, .init = cr_redirect_stderr)
+{
+	struct worker_settings settings = {0};
+	int status = 0;
+	cr_assert_eq(read_file("[worker]\nsecretbox_key = " KEY "x\n", &settings, &status), E_INVALID);
+	cr_expect_eq(status, 2);
+	worker_settings_clear(&settings);
+	cr_assert_stderr_eq_str("KSER_SECRETBOX_KEY: key 1 is not 32 bytes in base64: 44 letters of the standard alphabet with their padding\n");
+}

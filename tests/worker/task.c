@@ -68,7 +68,7 @@ static void expect_unusable(const char *text, const char *reason)
 {
 	enum status status;
 	struct error err;
-	struct kser_task *task = task_new(slice_of(text), NULL, NULL, &status, &err);
+	struct kser_task *task = task_new(NULL, slice_of(text), NULL, NULL, &status, &err);
 	cr_assert_not_null(task);
 	cr_expect_eq(status, E_INVALID, "%s", text);
 	cr_expect_not_null(strstr(err.text, reason), "%s: %s", text, err.text);
@@ -82,4 +82,49 @@ Test(task, unusable_records)
 	expect_unusable("{\"uuid\": 5, \"entrypoint\": \"e\"}", "uuid");
 	expect_unusable("{\"uuid\": \"u\", \"entrypoint\": \"e\", \"metadata\": {\"kser\": {\"op\": 1}}}", "metadata.kser");
 	expect_unusable("{\"uuid\": \"u\", \"entrypoint\": \"kser.heartbeat\", \"metadata\": {\"kser\": {\"kind\": \"heartbeat\", \"worker\": \"w\"}}}", "not a task");
+}
+
+/* ---- sealed ---- */
+
+static int released;
+
+static void count_release(void *record)
+{
+	(void)record;
+	released++;
+}
+
+static struct sealing *a_sealing(const char *key)
+{
+	struct sealing *sealing;
+	struct sealing_settings settings = {.key = key};
+	cr_assert_eq(sealing_open(&settings, &sealing, NULL), E_OK);
+	return sealing;
+}
+
+/* The record itself is not kept beside what was in it; of one that is unusable it is what is told. */
+Test(task, sealed_records)
+{
+	struct sealing *sealing = a_sealing("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="), *other = a_sealing("ZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXp7fH1+f4CBgoM=");
+	struct buffer room = {0};
+	struct slice record;
+	enum status status;
+	struct error err;
+	cr_assert_eq(sealing_write(sealing, slice_of("{\"uuid\": \"u\", \"entrypoint\": \"e\", \"params\": {\"word\": \"tomato\"}}"), &room, &record, NULL), E_OK);
+	struct kser_task *task = task_new(sealing, record, &room, count_release, &status, &err);
+	cr_assert_eq(status, E_OK, "%s", err.text);
+	cr_expect_eq(released, 1);
+	cr_expect_str_eq(kser_task_text(task, "word", ""), "tomato");
+	task_forget(task);
+	task_free(task);
+	cr_expect_eq(released, 1);
+	task = task_new(other, record, &room, count_release, &status, &err);
+	cr_expect_eq(status, E_INVALID);
+	cr_expect_eq(task->message.text.start, record.start);
+	cr_expect_eq(released, 1);
+	task_free(task);
+	cr_expect_eq(released, 2);
+	buffer_clear(&room);
+	sealing_free(sealing);
+	sealing_free(other);
 }

@@ -12,7 +12,7 @@ struct kser_task *make_task_of(const char *text)
 	char *copy = xstrdup(text);
 	enum status status;
 	struct error err;
-	struct kser_task *task = task_new(slice_of(copy), copy, free, &status, &err);
+	struct kser_task *task = task_new(NULL, slice_of(copy), copy, free, &status, &err);
 	cr_assert_eq(status, E_OK, "%s", err.text);
 	task->started_ms = clock_monotonic_ms();
 	return task;
