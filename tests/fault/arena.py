@@ -12,6 +12,7 @@ from support.cell import Cell, Ledger
 from support.kafka import Kafka
 from support.postgres import Postgres
 from support.processes import Processes
+from support.seal import KeyFile
 from support import waiting
 
 HERE = Path(__file__).resolve().parent
@@ -43,9 +44,9 @@ class Servers:
 
 
 class Arena(Cell):
-    """`postgres` may be another server than the shared one. Programs get KSER_FAULT by `fault=`; what was hit stands in faults()."""
+    """`postgres` may be another server than the shared one. `sealed`: there is a file of keys. Programs get KSER_FAULT by `fault=`; what was hit stands in faults()."""
 
-    def __init__(self, servers, binaries, directory, postgres=None):
+    def __init__(self, servers, binaries, directory, postgres=None, sealed=False):
         directory.mkdir(parents=True)
         self.directory = directory
         self.postgres = postgres or servers.postgres
@@ -60,7 +61,10 @@ class Arena(Cell):
         self.commands = directory / "commands.ini"
         self.commands.write_text(f"[entrypoint ledger.command]\ncommand = {binaries}/ledger-command {self.executions} {{ms}}\nrequired = ms\n"
                                  "[entrypoint ledger.sleepers]\ncommand = sh -c 'sleep 987 & sleep 987'\n")
-        self.reader = TopicReader(self.kafka, [self.topic("tasks"), self.topic("results")])
+        self.keys = KeyFile(directory / "keys") if sealed else None
+        if sealed:
+            self.further["KSER_SECRETBOX_KEY_FILE"] = str(self.keys.path)
+        self.reader = TopicReader(self.kafka, [self.topic(name) for name in ("tasks", "results", *(("control", "operations") if sealed else ()))], self.keys)
         self.orchestrators, self.workers = [], []
         self.url = str(self.database)
         self.excused = set()  # pids of processes that may end as they did

@@ -6,7 +6,9 @@ import json
 import os
 import threading
 import time
-from collections import defaultdict, namedtuple
+from collections import Counter, defaultdict, namedtuple
+
+from support.seal import unseal
 
 Execution = namedtuple("Execution", "operation task attempt pid start end nonce")  # end: None when it was not reached; seconds of the wall clock
 Change = namedtuple("Change", "id at committed operation position task was was_attempt status attempt nonce")
@@ -86,10 +88,10 @@ class Rows:
             "select distinct operation_id::text from kser.history where operation_id = any (%s::uuid[]) and kind in ('retry', 'cancel', 'generation')", ids)}
 
 
-def read_record(topic, record):
-    """A record of the topics, as far as it speaks of a task; None: it does not."""
+def read_record(topic, record, text):
+    """A record of the topics, whose text may have been sealed, as far as it speaks of a task; None: it does not."""
     try:
-        message = json.loads(record.value())
+        message = json.loads(text)
         stamp = message["metadata"]["kser"]
         kind = stamp.get("kind", "dispatch" if "worker" not in stamp else "result")
         if not (isinstance(stamp["op"], str) and isinstance(message["uuid"], str) and all(type(stamp[key]) is int for key in ("pos", "attempt", "gen"))):
@@ -101,18 +103,32 @@ def read_record(topic, record):
 
 
 class TopicReader:
-    """A plain consumer of some topics, outside every group of the system: read() returns what is new."""
+    """A plain consumer of some topics, outside every group of the system: read() returns what is new. With `keys`, a KeyFile, it counts
+    what is sealed, what is not, and what no key opens."""
 
-    def __init__(self, kafka, topics):
+    def __init__(self, kafka, topics, keys=None):
         self.kafka = kafka
         self.topics = topics
+        self.keys = keys
         self.reached = {}
+        self.counts = Counter()
+
+    def text_of(self, topic, record):
+        if self.keys is None:
+            return record.value()
+        try:
+            text = unseal(reversed(self.keys.ever), record.value() or b"")
+            self.counts[topic, "sealed" if text is not None else "strange"] += 1
+            return text
+        except ValueError:
+            self.counts[topic, "plaintext"] += 1
+            return None
 
     def read(self):
         found = []
         for topic in self.topics:
             for record in self.kafka.read_from(topic, self.reached):
-                known = read_record(topic, record)
+                known = read_record(topic, record, self.text_of(topic, record))
                 if known:
                     found.append(known)
         return found

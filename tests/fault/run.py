@@ -39,6 +39,7 @@ class Fault:
     wanted: int = 1
     needs: object = None  # () -> None, or why it cannot be done here
     server: object = None  # a context manager that gives another PostgreSQL
+    sealed: bool = False   # messages are sealed; the arena is its own then
     settle: float = SETTLE_SECONDS
 
 
@@ -236,22 +237,22 @@ class Suite:
             return Outcome(fault, seed, skipped=reason)
         began = time.monotonic()
         self.servers.start()
-        if fault.fresh or fault.server:
+        if fault.fresh or fault.server or fault.sealed:
             self.drop_arena()
         if fault.server:
             with fault.server(self) as postgres:
                 outcome = self.run_on(self.new_arena(postgres), fault, seed)
                 self.drop_arena(outcome)
         else:
-            outcome = self.run_on(self.arena or self.new_arena(), fault, seed)
-            if fault.fresh or outcome.failed:
+            outcome = self.run_on(self.arena or self.new_arena(sealed=fault.sealed), fault, seed)
+            if fault.fresh or fault.sealed or outcome.failed:
                 self.drop_arena(outcome)
         outcome.seconds = time.monotonic() - began
         return outcome
 
-    def new_arena(self, postgres=None):
+    def new_arena(self, postgres=None, sealed=False):
         self.number += 1
-        self.arena = Arena(self.servers, self.binaries, self.directory / f"arena-{self.number}", postgres)
+        self.arena = Arena(self.servers, self.binaries, self.directory / f"arena-{self.number}", postgres, sealed)
         self.arena.records = []
         return self.arena
 

@@ -4,5 +4,5 @@ from importlib import import_module
 
 
 def load_faults():
-    for name in ("points", "processes", "database", "broker", "inputs", "clocks", "promises"):
+    for name in ("points", "processes", "database", "broker", "inputs", "clocks", "promises", "sealing"):
         import_module(f"fault.{name}")

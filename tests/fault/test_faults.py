@@ -9,7 +9,7 @@ from fault.table import load_faults
 
 load_faults()
 
-SELECTION = ["point:apply.after_commit_before_produce", "point:worker.after_run_before_produce", "kill-worker", "kill-orchestrator", "restart-immediate", "broker-kill"]
+SELECTION = ["point:apply.after_commit_before_produce", "point:worker.after_run_before_produce", "kill-worker", "kill-orchestrator", "restart-immediate", "broker-kill", "rotation"]
 
 
 @pytest.fixture(scope="module")
