@@ -6,7 +6,7 @@ import tempfile
 import uuid
 from pathlib import Path
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from support.waiting import wait_until
@@ -85,9 +85,18 @@ class Kafka:
         consumer = self.consumer(group)
         try:
             wanted = [TopicPartition(topic, n) for n in range(self.partitions(topic))]
-            return [entry.offset for entry in consumer.committed(wanted, timeout=10)]
+            return [entry.offset for entry in wait_until(lambda: self.committed_of(consumer, wanted), 30, f"the coordinator of {group}")]
         finally:
             consumer.close()
+
+    def committed_of(self, consumer, wanted):
+        """None while the group's coordinator is only just being chosen."""
+        try:
+            return consumer.committed(wanted, timeout=10)
+        except KafkaException as reason:
+            if reason.args[0].code() not in (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE):
+                raise
+            return None
 
     def read(self, topic):
         """All records of a topic up to its ends of now, as messages of confluent_kafka."""
