@@ -57,3 +57,6 @@
 
 /* Spans as text that wait for the receiver of traces, about 4,000; as many again are on their way. */
 #define TRACE_PENDING_BYTES_MAX (2 * 1024 * 1024)
+
+/* A name or an attribute of a span; longer ones are cut. */
+#define TRACE_TEXT_BYTES_MAX 1024

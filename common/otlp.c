@@ -154,6 +154,17 @@ enum status otlp_check(const struct otlp_settings *settings, struct error *err)
 
 /* ---- spans as JSON: 64 bit numbers are texts, ids are hex ---- */
 
+/* At most so many bytes, and no half characters. */
+static struct slice cut(struct slice text, size_t bytes_max)
+{
+	const char *at = text.start, *end = text.start + text.length;
+	if (text.length <= bytes_max)
+		return text;
+	for (size_t length; at < end && (length = utf8_length(at, end)) > 0 && (size_t)(at - text.start) + length <= bytes_max;)
+		at += length;
+	return (struct slice){text.start, (size_t)(at - text.start)};
+}
+
 static void add_time(struct buffer *out, const char *key, int64_t us)
 {
 	buffer_add_text(out, key);
@@ -166,7 +177,7 @@ static void add_text_attribute(struct buffer *out, const char *key, struct slice
 	buffer_add_text(out, "{\"key\":\"");
 	buffer_add_text(out, key);
 	buffer_add_text(out, "\",\"value\":{\"stringValue\":");
-	buffer_add_json_string(out, text);
+	buffer_add_json_string(out, cut(text, TRACE_TEXT_BYTES_MAX));
 	buffer_add_text(out, "}}");
 }
 
@@ -181,17 +192,6 @@ static void add_attribute(struct buffer *out, const struct span_attribute *attri
 	buffer_add_text(out, "\",\"value\":{\"intValue\":\"");
 	buffer_add_int(out, attribute->number);
 	buffer_add_text(out, "\"}}");
-}
-
-/* At most so many bytes, and no half characters. */
-static struct slice cut(struct slice text, size_t bytes_max)
-{
-	const char *at = text.start, *end = text.start + text.length;
-	if (text.length <= bytes_max)
-		return text;
-	for (size_t length; at < end && (length = utf8_length(at, end)) > 0 && (size_t)(at - text.start) + length <= bytes_max;)
-		at += length;
-	return (struct slice){text.start, (size_t)(at - text.start)};
 }
 
 /* What went wrong, as OpenTelemetry's conventions have an exception. */
@@ -219,7 +219,7 @@ static void add_span(struct buffer *out, const struct span *span)
 		trace_add_hex(out, span->parent, 8);
 	}
 	buffer_add_text(out, "\",\"flags\":1,\"name\":");
-	buffer_add_json_string(out, span->name);
+	buffer_add_json_string(out, cut(span->name, TRACE_TEXT_BYTES_MAX));
 	buffer_printf(out, ",\"kind\":%d", (int)span->kind);
 	add_time(out, ",\"startTimeUnixNano\":\"", span->start_us);
 	add_time(out, ",\"endTimeUnixNano\":\"", span->end_us);

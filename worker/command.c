@@ -23,10 +23,10 @@ extern char **environ;
 
 /* ---- the environment ---- */
 
-/* What gives access to the broker or opens sealed messages is the worker's own. */
-static bool is_own_secret(const char *variable)
+/* What gives access to the broker or opens sealed messages is the worker's own, and so is the span that started it. */
+static bool is_of_the_worker(const char *variable)
 {
-	static const char *const prefixes[] = {"KSER_KAFKA_", "KSER_SECRETBOX_"};
+	static const char *const prefixes[] = {"KSER_KAFKA_", "KSER_SECRETBOX_", "TRACEPARENT="};
 	for (size_t i = 0; i < COUNT_OF(prefixes); i++)
 		if (strncmp(variable, prefixes[i], strlen(prefixes[i])) == 0)
 			return true;
@@ -73,18 +73,20 @@ static size_t count_of(char *const *variables)
 
 static void environment_fill(struct environment *environment, const struct command *command, struct kser_task *task, const char *result_file)
 {
-	environment->variables = xcalloc(4 + count_of(command->variables) + count_of(environ) + 1, sizeof environment->variables[0]);
+	environment->variables = xcalloc(5 + count_of(command->variables) + count_of(environ) + 1, sizeof environment->variables[0]);
 	char attempt[16];
 	snprintf(attempt, sizeof attempt, "%" PRId32, kser_task_attempt(task));
 	add_own(environment, "KSER_OPERATION", kser_task_operation(task));
 	add_own(environment, "KSER_TASK", kser_task_uuid(task));
 	add_own(environment, "KSER_ATTEMPT", attempt);
 	add_own(environment, "KSER_RESULT_FILE", result_file);
+	if (kser_task_traceparent(task)[0])
+		add_own(environment, "TRACEPARENT", kser_task_traceparent(task));
 	for (char **variable = command->variables; variable && *variable; variable++)
 		if (!has_name_of(environment, *variable))
 			environment->variables[environment->count++] = *variable;
 	for (char **variable = environ; *variable; variable++)
-		if (!is_own_secret(*variable) && !has_name_of(environment, *variable))
+		if (!is_of_the_worker(*variable) && !has_name_of(environment, *variable))
 			environment->variables[environment->count++] = *variable;
 }
 

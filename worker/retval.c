@@ -66,6 +66,14 @@ void retval_put(struct retval *retval, struct slice key, struct slice value)
 	member->carried = false;
 }
 
+bool retval_get(const struct retval *retval, const char *key, struct slice *value)
+{
+	const struct retval_member *member = retval->members ? find(retval, slice_of(key)) : NULL;
+	if (member)
+		*value = (struct slice){member->value, member->value_length};
+	return member != NULL;
+}
+
 void retval_carry(struct retval *retval, struct json_value previous)
 {
 	struct retval own = *retval;

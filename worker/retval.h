@@ -22,6 +22,9 @@ void retval_clear(struct retval *retval);
 /* `key`: plain text, valid UTF-8; `value`: one valid JSON value. Both are copied. */
 void retval_put(struct retval *retval, struct slice key, struct slice value);
 
+/* The value of a key, valid until it is put anew; false when there is none. */
+bool retval_get(const struct retval *retval, const char *key, struct slice *value);
+
 /* Puts the members of `previous` (an object) before the own ones, which update them; those that only `previous` has are marked as carried. */
 void retval_carry(struct retval *retval, struct json_value previous);
 

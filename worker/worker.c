@@ -22,6 +22,7 @@
 #include "worker/answer.h"
 #include "worker/control.h"
 #include "worker/intake.h"
+#include "worker/lifecycle.h"
 #include "worker/plugin.h"
 #include "worker/recall.h"
 #include "worker/report.h"
@@ -29,6 +30,7 @@
 #include "worker/settings.h"
 #include "worker/signals.h"
 #include "worker/slots.h"
+#include "worker/spans.h"
 #include "worker/stock.h"
 #include "worker/task.h"
 
@@ -52,6 +54,7 @@
 /* For the last commit and leaving the group, and for the last heartbeat. */
 #define CLOSE_MS 6000
 #define LAST_WORDS_MS 1000
+#define LAST_SPANS_MS 2000
 
 /* Replies on their way to the broker, beyond what waits and runs. */
 #define UNACKNOWLEDGED_MAX 2048
@@ -95,6 +98,8 @@ struct kser_worker {
 	struct control *control;
 	struct slots *slots;
 	struct intake *intake;
+	struct otlp *otlp;    /* NULL: no traces are exported */
+	struct spans spans;
 	struct answer answer; /* for what this thread answers */
 	int tasks_partitions; /* of the topic */
 	int64_t look_ms;
@@ -540,13 +545,25 @@ static void make_reporter(struct kser_worker *worker, size_t slots)
 	worker->reporter = reporter_new(&setup);
 }
 
+static enum status open_tracing(struct kser_worker *worker, struct error *err)
+{
+	enum status status = otlp_open(&worker->settings.otlp, worker->incarnation, &worker->otlp, err);
+	if (worker->otlp) {
+		spans_init(&worker->spans, worker->otlp, slice_of(worker->incarnation));
+		lifecycle_observe(&worker->entrypoints, &worker->spans.observer);
+	}
+	return status;
+}
+
 static enum status start(struct kser_worker *worker, struct error *err)
 {
 	size_t slots = (size_t)worker->settings.slots;
 	size_t room = 2 * slots > WAITING_MIN ? 2 * slots : WAITING_MIN;
 	int partitions;
 	make_parts(worker, slots, room);
-	enum status status = open_replies(worker, err);
+	enum status status = open_tracing(worker, err);
+	if (!status)
+		status = open_replies(worker, err);
 	if (!status)
 		make_reporter(worker, slots);
 	if (!status)
@@ -616,6 +633,7 @@ static bool leave(struct kser_worker *worker)
 	if (!worker->abandoned) {
 		replies_close(worker->replies, hurry ? 0 : LAST_WORDS_MS);
 		reporter_free(worker->reporter);
+		otlp_close(worker->otlp, hurry ? 0 : LAST_SPANS_MS);
 	}
 	(void)FAULT("worker.drain_end");
 	log_info("left", "unfinished", drained ? NULL : "yes");

@@ -146,6 +146,12 @@ KSER_EXPORT double kser_task_number(struct kser_task *task, const char *name, do
 KSER_EXPORT void kser_task_set(struct kser_task *task, const char *name, struct json_object *value);
 
 /*
+ * The W3C traceparent of the step that runs now, for requests that the entrypoint makes (header `traceparent`); what the task's
+ * message says where this worker exports no traces; "" when nobody traces. A command has it as TRACEPARENT in its environment.
+ */
+KSER_EXPORT const char *kser_task_traceparent(struct kser_task *task);
+
+/*
  * The result so far of the operation's earlier tasks: an object {uuid, retcode, stdout, stderr, retval};
  * NULL for the first task. Read only.
  */
