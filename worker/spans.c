@@ -81,9 +81,9 @@ static void begin_step(struct task_trace *trace)
 static void end_step(const struct spans *spans, const struct notice *notice, const char *action)
 {
 	struct task_trace *trace = notice->task->trace;
-	int64_t left_ms = notice->task->due_ms - clock_monotonic_ms();
-	if (notice->place == PLACE_RUN_END && notice->task->due_ms > 0 && left_ms > 0)
-		trace->added_us = left_ms * 1000;
+	int64_t left_us = notice->task->due_ms * 1000 - clock_monotonic_us();
+	if (notice->place == PLACE_RUN_END && left_us > 0)
+		trace->added_us = left_us;
 	struct span span = {.at = trace->step, .parent = trace->execute.id, .kind = SPAN_INTERNAL, .start_us = trace->step_us};
 	end_span(spans, notice, action, &span);
 	trace->step = trace->execute;
