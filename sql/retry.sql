@@ -101,7 +101,24 @@ $$;
 
 -- The same for many, waiting for nobody: a row for each, by id. answer: also refused, missing, moved (try again).
 create or replace function kser.retry_many(operations uuid[], reason text default null, force boolean default false, deadline interval default null)
-returns table (operation_id uuid, answer text, detail text) language sql volatile security definer set search_path = pg_catalog, kser, pg_temp as $$
-	select l.operation_id, coalesce(l.answer, r.answer), r.detail
-	from lock_current_many(operations) as l left join lateral retry_locked(l.operation_id, reason, force, deadline) as r on l.answer is null;
+returns table (operation_id uuid, answer text, detail text) language plpgsql volatile security definer set search_path = pg_catalog, kser, pg_temp as $$
+#variable_conflict use_column
+declare
+	ids uuid[];
+	answers text[];
+	details text[];
+	one record;
+	done record;
+begin
+	select array_agg(l.operation_id order by l.operation_id), array_agg(l.answer order by l.operation_id) into ids, answers from lock_current_many(operations) as l;
+	-- Keys are taken in their own order, as submissions do: two that want the same ones would else wait for each other.
+	for one in
+		select l.id, l.n from unnest(ids, answers) with ordinality as l (id, answer, n) join operations o on o.id = l.id where l.answer is null order by o.key, o.id
+	loop
+		done := retry_locked(one.id, reason, force, deadline);
+		answers[one.n] := done.answer;
+		details[one.n] := done.detail;
+	end loop;
+	return query select * from unnest(ids, answers, details);
+end
 $$;

@@ -603,6 +603,33 @@ def test_a_retry_and_a_submit_with_its_key_at_once(engine, play, user):
     assert engine.operation(operation)["status"] == "FAILED"
 
 
+def test_two_bulk_retries_that_want_the_same_keys(engine, play, user):
+    """
+    submit: takes the key b                                      (open)
+    one:    takes the key a, waits for b; it wants c as well
+    two:    its operations have the keys c and a, in this order: with c taken first it would wait for a, and one for c
+    submit: rolls back: one gets all of its keys, two none
+    """
+    def failed(key):
+        operation = play.submit(key=key)
+        play.result(play.dispatch(operation), retcode=1)
+        return operation
+
+    first, second = [failed(key) for key in "abc"], [failed(key) for key in "ca"]
+    assert first == sorted(first) and second == sorted(second)
+    caller = Play(user(autocommit=False))
+    caller.submit(key="b")
+    retry = "select answer from kser.retry_many(%s::uuid[])"
+    one, from_one = in_thread(lambda: user().rows(retry, first))
+    wait_until(lambda: engine.value(LOCKED) == 1, 10, "the first to wait for the key b")
+    two, from_two = in_thread(lambda: user().rows(retry, second))
+    wait_until(lambda: engine.value(LOCKED) == 2, 10, "the second to wait for a key")
+    caller.engine.connection.rollback()
+    one.join()
+    two.join()
+    assert from_one == [[{"answer": "retried"}] * 3] and from_two == [[{"answer": "refused"}] * 2]
+
+
 def test_pauses_amid_results(engine, play, another, user):
     """Operations step on as fast as they can while others pause them: once a pause has returned, no task of its operation becomes RUNNING."""
     operations = [engine.submit("x", 200) for _ in range(8)]
