@@ -45,8 +45,6 @@ $$;
 create or replace function kser.doctor_queues() returns table (severity text, code text, finding text, remedy text) language plpgsql stable
 set search_path = pg_catalog, kser, pg_temp as $$
 #variable_conflict use_column
-declare
-	t constant timestamptz := clock_timestamp();
 begin
 	return query
 	select case when q.is_full then 'error' else 'warning' end, case when q.is_full then 'backlog_full' else 'backlog_high' end,
@@ -54,17 +52,6 @@ begin
 		'more workers, or raise kser.queues.backlog_max'
 	from queues q where q.is_full or q.backlog > q.backlog_max * 0.8 order by q.name;
 
-	return query
-	with recursive waiting (queue) as (
-		(select min(r.queue) from ready r)
-		union all
-		select (select min(r.queue) from ready r where r.queue > w.queue) from waiting w where w.queue is not null
-	), wanted as (
-		select w.queue from waiting w where w.queue is not null and exists (select from ready r where r.queue = w.queue and r.due_at <= t)
-		union
-		select o.window_queue from operations o where o.started_at is not null and o.finished_at is null and not o.held
-	)
-	select 'error', 'no_worker', format('queue %s has work and no worker that serves it', to_json(w.queue)), format('start kser-worker%s; kser worker ls --all tells who was there', nullif(' --queue ' || w.queue, ' --queue '))
-	from wanted w where not exists (select from workers k where k.queue = w.queue and k.left_at is null and k.seen_at > t - interval '30 s') order by w.queue;
+	return query select 'error', 'no_worker', u.finding, u.remedy from unserved_queues() u;
 end
 $$;

@@ -29,7 +29,7 @@ begin
 	elsif (s.k).status = 'PENDING' then
 		return query select * from explain_waiting(s.o, s.k, task);
 	end if;
-	return query select 'no_worker', d.finding, d.remedy from doctor_queues() d where d.code = 'no_worker' and d.finding like format('queue %s %%', to_json((s.k).queue));
+	return query select 'no_worker', u.finding, u.remedy from unserved_queues() u where u.queue = (s.k).queue;
 end
 $$;
 

@@ -246,6 +246,9 @@ def test_explain(healthy):
     assert "FAILED" in explained(healthy, later)["ended"]["finding"] and "retry" in explained(healthy, later)["ended"]["remedy"]
     gpu = healthy.submit("x", queue="gpu")
     assert set(explained(healthy, gpu)) == {"due", "no_worker"}
+    other = healthy.submit("x", queue="g_u")
+    healthy.rows("insert into kser.workers (incarnation, queue, started_at, seen_at) values ('w8', 'g_u', now(), now())")
+    assert set(explained(healthy, other)) == {"due"}, "another queue has no worker"
     healthy.rows("delete from kser.ready")
     assert "stranded" in explained(healthy, gpu)
 
