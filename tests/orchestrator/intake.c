@@ -1,0 +1,120 @@
+/* A lane's consumer on librdkafka's mock cluster, with errors that the broker is told to give. */
+
+#include "orchestrator/intake.h"
+
+#include <criterion/criterion.h>
+#include <librdkafka/rdkafka_mock.h>
+
+#include "common/clock.h"
+
+#define WAIT_MS 30000
+
+enum { API_OFFSET_COMMIT = 8 };
+
+struct stage {
+	rd_kafka_t *owner; /* a producer, too */
+	rd_kafka_mock_cluster_t *mock;
+	struct settings settings;
+	struct cell *cell;
+	struct intake *intake;
+};
+
+static struct stage stage;
+static struct property not_known = {.name = (char[]){"no.such.property"}, .value = (char[]){"1"}};
+
+static void ignore_log(const rd_kafka_t *client, int level, const char *facility, const char *text)
+{
+	(void)client;
+	(void)level;
+	(void)facility;
+	(void)text;
+}
+
+static void revoked(void *context, int64_t deadline_ms)
+{
+	(void)context;
+	(void)deadline_ms;
+}
+
+static void setup(void)
+{
+	char text[200];
+	struct error err = {0};
+	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	rd_kafka_conf_set_log_cb(conf, ignore_log);
+	rd_kafka_conf_set(conf, "test.mock.num.brokers", "1", text, sizeof text);
+	stage.owner = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
+	stage.mock = rd_kafka_handle_mock_cluster(stage.owner);
+	rd_kafka_mock_topic_create(stage.mock, "t.results", 1, 1);
+	rd_kafka_mock_topic_create(stage.mock, "t.operations", 1, 1);
+	stage.settings = (struct settings){.brokers = rd_kafka_mock_cluster_bootstraps(stage.mock), .topic_prefix = "t", .rejoin_ms = WAIT_MS};
+	stage.cell = cell_new(&stage.settings, NULL);
+	cr_assert_eq(intake_open(stage.cell, "test", revoked, NULL, &stage.intake, &err), E_OK, "%s", err.text);
+}
+
+static void teardown(void)
+{
+	intake_close(stage.intake, 2000);
+	cell_free(stage.cell);
+	rd_kafka_destroy(stage.owner);
+}
+
+/* Writes one reply, receives it and finishes it. */
+static void finish_one(void)
+{
+	cr_assert_eq(rd_kafka_producev(stage.owner, RD_KAFKA_V_TOPIC("t.results"), RD_KAFKA_V_PARTITION(0), RD_KAFKA_V_VALUE((void *)(uintptr_t)"x", 1), RD_KAFKA_V_END), 0);
+	rd_kafka_message_t *record = NULL;
+	for (int64_t until_ms = clock_monotonic_ms() + WAIT_MS; !record && clock_monotonic_ms() < until_ms;)
+		record = intake_next(stage.intake, 100);
+	cr_assert_not_null(record);
+	intake_finish(stage.intake, intake_origin(stage.intake, record));
+	rd_kafka_message_destroy(record);
+}
+
+static rd_kafka_t *another_member(void)
+{
+	struct error err = {0};
+	rd_kafka_t *member;
+	cr_assert_eq(kafka_consumer(stage.settings.brokers, &stage.settings.kafka, "another", "t.orchestrators", NULL, NULL, &member, &err), E_OK, "%s", err.text);
+	return member;
+}
+
+/* What the group has committed, once that is `wanted`, while the intake goes on as in a lane without records. */
+static int64_t committed(int64_t wanted)
+{
+	rd_kafka_t *member = another_member();
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+	rd_kafka_topic_partition_list_add(list, "t.results", 0);
+	int64_t until_ms = clock_monotonic_ms() + WAIT_MS / 2, offset = -1;
+	do {
+		intake_commit(stage.intake, false);
+		cr_assert_null(intake_next(stage.intake, 20));
+		if (rd_kafka_committed(member, list, 5000) == RD_KAFKA_RESP_ERR_NO_ERROR)
+			offset = list->elems[0].offset;
+	} while (offset != wanted && clock_monotonic_ms() < until_ms);
+	rd_kafka_topic_partition_list_destroy(list);
+	kafka_consumer_close(member, 1000);
+	return offset;
+}
+
+/* The broker refuses one commit, and nothing else is finished that would bring another. */
+Test(intake, a_commit_that_failed_is_repeated, .init = setup, .fini = teardown, .timeout = 60)
+{
+	finish_one();
+	cr_assert_eq(committed(1), 1);
+	rd_kafka_mock_push_request_errors(stage.mock, API_OFFSET_COMMIT, 1, RD_KAFKA_RESP_ERR_INVALID_COMMIT_OFFSET_SIZE);
+	finish_one();
+	cr_assert_eq(committed(2), 2);
+}
+
+/* The process ends then; until it has, the lane's calls find nothing and do no harm. */
+Test(intake, a_lane_that_cannot_join_anew_ends_its_process, .init = setup, .fini = teardown, .timeout = 60)
+{
+	finish_one();
+	stage.settings.kafka = (struct properties){&not_known, 1};
+	intake_rejoin(stage.intake);
+	cr_assert(cell_failed(stage.cell));
+	cr_assert_null(intake_next(stage.intake, 0));
+	cr_assert_eq(intake_open_records(stage.intake), 0);
+	intake_commit(stage.intake, true);
+}

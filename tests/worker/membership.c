@@ -1,0 +1,132 @@
+/* A member of the workers' group that is given no assignment. */
+
+#include "worker/membership.h"
+
+#include <criterion/criterion.h>
+#include <librdkafka/rdkafka_mock.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+
+#define WAIT_MS 30000
+
+struct stage {
+	rd_kafka_t *owner;
+	rd_kafka_mock_cluster_t *mock;
+	struct properties properties;
+	struct membership_setup setup;
+	struct membership *membership;
+	int joined;
+	rd_kafka_t *consumer; /* the last one that joined */
+};
+
+static struct stage stage;
+static struct property not_known = {.name = (char[]){"no.such.property"}, .value = (char[]){"1"}};
+
+static void ignore_log(const rd_kafka_t *client, int level, const char *facility, const char *text)
+{
+	(void)client;
+	(void)level;
+	(void)facility;
+	(void)text;
+}
+
+static void joined(void *context, rd_kafka_t *consumer)
+{
+	struct stage *mine = context;
+	mine->joined++;
+	mine->consumer = consumer;
+}
+
+static void revoked(void *context, const rd_kafka_topic_partition_list_t *list, bool lost)
+{
+	(void)context;
+	(void)list;
+	(void)lost;
+}
+
+static void serve(void *context, int wait_ms)
+{
+	(void)context;
+	(void)wait_ms;
+}
+
+static void setup(void)
+{
+	char text[200];
+	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	rd_kafka_conf_set_log_cb(conf, ignore_log);
+	rd_kafka_conf_set(conf, "test.mock.num.brokers", "1", text, sizeof text);
+	stage = (struct stage){.owner = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text)};
+	stage.mock = rd_kafka_handle_mock_cluster(stage.owner);
+	rd_kafka_mock_topic_create(stage.mock, "t.tasks", 2, 1);
+	stage.setup = (struct membership_setup){.brokers = rd_kafka_mock_cluster_bootstraps(stage.mock), .properties = &stage.properties, .client_id = "test",
+		.group = "t.workers", .topic = "t.tasks", .wake_fd = eventfd(0, EFD_NONBLOCK), .joined = joined, .revoked = revoked, .serve = serve,
+		.context = &stage};
+}
+
+static void open_membership(int64_t rejoin_ms)
+{
+	struct error err = {0};
+	stage.setup.rejoin_ms = rejoin_ms;
+	cr_assert_eq(membership_open(&stage.setup, &stage.membership, &err), E_OK, "%s", err.text);
+}
+
+static void teardown(void)
+{
+	membership_close(stage.membership, 2000);
+	membership_free(stage.membership);
+	close(stage.setup.wake_fd);
+	rd_kafka_destroy(stage.owner);
+}
+
+/* Renews whenever it is due, until `done` says so. */
+static void renew_until(bool (*done)(void))
+{
+	int64_t until_ms = clock_monotonic_ms() + WAIT_MS;
+	while (!done() && clock_monotonic_ms() < until_ms) {
+		membership_renew(stage.membership);
+		rd_kafka_message_t *record = rd_kafka_consumer_poll(membership_consumer(stage.membership), 20);
+		if (record)
+			rd_kafka_message_destroy(record);
+	}
+	cr_assert(done());
+}
+
+static bool is_assigned(void)
+{
+	return membership_find(stage.membership, 0) && membership_find(stage.membership, 1);
+}
+
+static bool has_joined_anew(void)
+{
+	return stage.joined > 1;
+}
+
+/* No broker answers. A member joins a group of the mock cluster within four seconds, which is the second one's time. */
+Test(membership, who_is_given_nothing_joins_anew, .init = setup, .fini = teardown, .timeout = 60)
+{
+	rd_kafka_mock_broker_set_rtt(stage.mock, -1, 2 * WAIT_MS);
+	open_membership(2500);
+	rd_kafka_t *first = stage.consumer;
+	renew_until(has_joined_anew);
+	cr_assert_neq(stage.consumer, first);
+	cr_assert_eq(stage.consumer, membership_consumer(stage.membership));
+	rd_kafka_mock_broker_set_rtt(stage.mock, -1, 0);
+	renew_until(is_assigned);
+}
+
+/* No client can be made: the member that we have stays, and still is given its partitions. */
+Test(membership, who_cannot_join_anew_stays_as_it_is, .init = setup, .fini = teardown, .timeout = 60)
+{
+	open_membership(50);
+	stage.properties = (struct properties){&not_known, 1};
+	int64_t until_ms = clock_monotonic_ms() + 200;
+	while (clock_monotonic_ms() < until_ms)
+		cr_assert_not(membership_renew(stage.membership));
+	cr_assert_eq(stage.joined, 1);
+	cr_assert_eq(stage.consumer, membership_consumer(stage.membership));
+	renew_until(is_assigned);
+	cr_assert_eq(stage.joined, 1);
+}
