@@ -7,7 +7,7 @@ from support.cell import Ledger
 from support.python_workers import FLAVOURS, PythonWorkers
 from support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.xdist_group("python fleet")]
 
 
 @pytest.fixture(scope="module")
