@@ -62,7 +62,7 @@ def listen(topic, count):
         @classmethod
         def onsuccess(cls, kmsg, result):
             if kmsg.metadata["kser"].get("kind", "result") == "result":
-                replies.append({"message": kmsg.dump(), "result": result.retcode, "stdout": result.stdout})
+                replies.append({"entrypoint": kmsg.entrypoint, "retcode": result.retcode, "stdout": result.stdout})
             if len(replies) == int(count):
                 print(json.dumps(replies), flush=True)
                 os._exit(0)

@@ -46,7 +46,7 @@ def unseal(keys, record):
 class KeyFile:
     """The file of keys that programs read at their start and at SIGHUP, and all keys that were ever in it."""
 
-    AGAIN = 'message="read the keys again"'
+    AGAIN = ('message="read the keys again"', "Adapter.Keys: read again")
 
     def __init__(self, path):
         self.path = path
@@ -66,10 +66,14 @@ class KeyFile:
     def change(self, keys, programs):
         """As set, and all programs read it."""
         self.set(keys)
-        before = {program.pid: program.text().count(self.AGAIN) for program in programs}
+        before = {program.pid: self.told(program) for program in programs}
         for program in programs:
             program.signal(signal.SIGHUP)
-        wait_until(lambda: all(program.text().count(self.AGAIN) > before[program.pid] for program in programs), 30, "the keys to be read again")
+        wait_until(lambda: all(self.told(program) > before[program.pid] for program in programs), 30, "the keys to be read again")
+
+    def told(self, program):
+        """How often a program, in C or in Python, has told that it read them."""
+        return sum(program.text().count(words) for words in self.AGAIN)
 
     def rotate(self, programs, passed):
         """One rotation, step by step. `passed()` waits until nothing that was sealed before it was called is to be read any more."""

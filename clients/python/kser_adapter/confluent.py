@@ -122,7 +122,10 @@ class Broker:
         return self.consumer.committed([TopicPartition(self.topics.tasks, partition)], timeout=10)[0].offset
 
     def end(self, partition):
-        return self.consumer.get_watermark_offsets(TopicPartition(self.topics.tasks, partition), timeout=10)[1]
+        """As the last fetch told it: to ask would mean to wait until the broker has answered the next fetch, half a second."""
+        known = TopicPartition(self.topics.tasks, partition)
+        end = self.consumer.get_watermark_offsets(known, cached=True)[1]
+        return end if end >= 0 else self.consumer.get_watermark_offsets(known, timeout=10)[1]
 
     def partitions(self):
         return set(self.mine)

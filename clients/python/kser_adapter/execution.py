@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from cdumay_result import Result
 from kser.sequencing.operation import Operation
 
+from .tracing import Off
 from .wire import failed
 
 EMPTY = "Nothing to do, empty operation !"
@@ -32,11 +33,11 @@ class Outcome:
         return self.entrypoint.to_Message(self.result).metadata or {}
 
 
-def run(controller, raw, message, queue=""):
+def run(controller, raw, message, queue="", spans=Off()):
     """Runs `message`, whose record said `raw`, as `controller.run(raw)` does: the same log lines, the same triggers. An
     operation is not run but built, and its tasks are the plan: the orchestrator sends each where its turn is."""
     outcome = Outcome(message)
-    watching = watching_controller(controller, outcome, queue)
+    watching = watching_controller(controller, outcome, queue, spans)
     try:
         returned = watching.run(raw)
     except Exception as reason:
@@ -48,7 +49,7 @@ def run(controller, raw, message, queue=""):
     return outcome
 
 
-def watching_controller(controller, outcome, queue):
+def watching_controller(controller, outcome, queue, spans):
     """The fleet's controller, of the same name, with a transport that has read the message already, and with an eye on what it runs."""
     base = controller if isinstance(controller, type) else type(controller)
 
@@ -61,7 +62,7 @@ def watching_controller(controller, outcome, queue):
     return type(base.__name__, (base,), {
         "__module__": base.__module__,
         "TRANSPORT": ReadAlready(outcome.message),
-        "ENTRYPOINTS": Watched(base.ENTRYPOINTS, outcome, queue),
+        "ENTRYPOINTS": Watched(base.ENTRYPOINTS, outcome, queue, spans),
         "_onsuccess": settles(base._onsuccess.__func__),
         "_onerror": settles(base._onerror.__func__),
     })
@@ -78,13 +79,14 @@ class ReadAlready:
 class Watched(Mapping):
     """The registered entrypoints, each with an eye on what it makes."""
 
-    def __init__(self, entrypoints, outcome, queue):
+    def __init__(self, entrypoints, outcome, queue, spans):
         self.entrypoints = entrypoints
         self.outcome = outcome
         self.queue = queue
+        self.spans = spans
 
     def __getitem__(self, name):
-        return Execution(self.entrypoints[name], self.outcome, self.queue)
+        return Execution(self.entrypoints[name], self.outcome, self.queue, self.spans)
 
     def __iter__(self):
         return iter(self.entrypoints)
@@ -96,10 +98,11 @@ class Watched(Mapping):
 class Execution:
     """Stands where the controller expects the class of an entrypoint and then its instance."""
 
-    def __init__(self, entrypoint, outcome, queue):
+    def __init__(self, entrypoint, outcome, queue, spans):
         self.entrypoint = entrypoint
         self.outcome = outcome
         self.queue = queue
+        self.spans = spans
 
     def from_Message(self, kmsg):
         self.outcome.message = kmsg
@@ -108,8 +111,13 @@ class Execution:
 
     def execute(self):
         instance = self.outcome.entrypoint
-        if isinstance(instance, Operation):
-            return self.plan(instance)
+        with self.spans.execution(instance, self.outcome.message, self.queue) as tell:
+            result = self.plan(instance) if isinstance(instance, Operation) else self.run_task(instance)
+            if isinstance(result, Result):
+                tell(result)
+            return result
+
+    def run_task(self, instance):
         instance._onsuccess = self.noticing(instance, instance._onsuccess)
         instance._onerror = self.noticing(instance, instance._onerror)
         try:

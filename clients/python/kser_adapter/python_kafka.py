@@ -28,7 +28,7 @@ OF_CONSUMERS = {
 }
 if "allow_auto_create_topics" in KafkaConsumer.DEFAULT_CONFIG:
     OF_CONSUMERS["allow_auto_create_topics"] = False
-CONSUMER_DEFAULTS = {"session_timeout_ms": 10000, "heartbeat_interval_ms": 3000, "max_poll_interval_ms": 60000, "metadata_max_age_ms": 10000, "max_poll_records": 100}
+CONSUMER_DEFAULTS = {"session_timeout_ms": 6000, "heartbeat_interval_ms": 1500, "max_poll_interval_ms": 60000, "metadata_max_age_ms": 10000, "max_poll_records": 100}
 PRODUCER_DEFAULTS = {"max_request_size": 1114112, "metadata_max_age_ms": 10000, "retries": 1000000}
 OF_PRODUCERS = {"acks": "all"}
 COMMIT_LIMIT = {"timeout_ms": 3000} if "timeout_ms" in inspect.signature(KafkaConsumer.commit).parameters else {}
@@ -150,7 +150,10 @@ class Broker(ConsumerRebalanceListener):
         return -1 if found is None else found
 
     def end(self, partition):
-        return self.consumer.end_offsets([self.partition(partition)])[self.partition(partition)]
+        """As the last fetch told it: to ask would mean to wait until the broker has answered the next fetch, half a second."""
+        known = self.partition(partition)
+        end = self.consumer.highwater(known)
+        return end if end is not None else self.consumer.end_offsets([known])[known]
 
     def partitions(self):
         return set(self.mine)

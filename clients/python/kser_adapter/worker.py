@@ -15,7 +15,7 @@ import time
 from collections import OrderedDict, namedtuple
 from uuid import uuid4
 
-from . import __version__, execution, seal, wire
+from . import __version__, execution, seal, tracing, wire
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +81,7 @@ class Worker:
         self.transport = seal.transport_of(controller)
         self.host = socket.gethostname()
         self.name = "{}:{}:{}".format(self.host, os.getpid(), uuid4().hex[:12])
+        self.spans = tracing.open_spans(self.name)
         self.lock = threading.Lock()
         self.job = None                        # the one in hand
         self.jobs = queue.SimpleQueue()        # to the executing thread; None: there will be no more
@@ -92,6 +93,8 @@ class Worker:
         self.generations = set()               # of the tasks seen so far
         self.old_generations = set()
         self.held = False                      # partitions are paused
+        self.owed = {}                         # partition → offset whose commit did not get through
+        self.owed_at = 0                       # when these are tried next
         self.careful_below = {}                # by partition, for this assignment
         self.told_at = -BEAT_EVERY             # of the last heartbeat: when, and what it said
         self.told_free = True
@@ -202,7 +205,7 @@ class Worker:
         try:
             if task.named and (task.careful or job.careful):
                 self.claim_first(job)
-            return execution.run(self.controller, raw, task.message, self.queue_name)
+            return execution.run(self.controller, raw, task.message, self.queue_name, self.spans)
         finally:
             with self.lock:
                 job.task = None
@@ -250,6 +253,7 @@ class Worker:
                 if is_told("LOCK_FILE"):
                     self.pause()
                     continue
+                self.commit_owed()
                 record = self.broker.poll(0.2)
                 if record is not None:
                     self.work_off(record)
@@ -298,7 +302,21 @@ class Worker:
 
     def pass_record(self, job):
         if job.kept and not job.passed:
-            job.passed = self.broker.commit(job.record.partition, job.record.offset + 1)
+            job.passed = self.commit(job.record.partition, job.record.offset + 1)
+
+    def commit(self, partition, offset):
+        """Whether it got through. If not it is owed: else, with nothing behind it, the record would come again after a rebalance."""
+        if self.broker.commit(partition, offset):
+            self.owed.pop(partition, None)
+            return True
+        self.owed[partition] = offset
+        return False
+
+    def commit_owed(self):
+        if self.owed and time.monotonic() >= self.owed_at:
+            self.owed_at = time.monotonic() + RETRY_AFTER
+            for partition, offset in list(self.owed.items()):
+                self.commit(partition, offset)
 
     def hold(self):
         """No partition gives anything until go_on(). Both under the lock: clients may tell of an assignment in a thread of their own."""
@@ -337,6 +355,9 @@ class Worker:
     def revoked(self, partitions, lost=False):
         """What runs is claimed, so that it stays ours, and its record passed; then nobody runs it again. Not when the partitions are
         lost: then others have them already."""
+        owed = {partition: self.owed.pop(partition) for partition in partitions if partition in self.owed}
+        for partition, offset in owed.items() if not lost else ():
+            self.broker.commit(partition, offset)
         with self.lock:
             job = self.job
             if job is None or not job.kept or job.record.partition not in partitions:
@@ -419,6 +440,7 @@ class Worker:
         if self.joined.is_set():
             self.send_beat(leaving=True).wait(LAST_WAIT)
         self.broker.close()
+        self.spans.close()
 
 
 def too_late(task):

@@ -494,3 +494,23 @@ def test_a_commit_that_does_not_get_through_is_tried_again(broker, start):
     until(broker.commits, "the third try, while it runs")
     Holds.gate.set()
     until(broker.replies, "its report")
+
+
+# Nothing follows in its partition: only a further try keeps the record from coming again.
+def test_a_commit_behind_the_last_record_is_tried_again(broker, start):
+    broker.commits_fail = 2
+    broker.put(dispatch(params={"name": "x"}))
+    start()
+    until(broker.commits, "the third try")
+    assert broker.commits() == [(0, 1)] and len(broker.replies()) == 1
+
+
+@pytest.mark.parametrize("lost, commits", [(False, [(0, 1)]), (True, [])])
+def test_what_is_owed_when_the_partition_goes(broker, start, monkeypatch, lost, commits):
+    monkeypatch.setattr(worker, "RETRY_AFTER", 60)
+    broker.commits_fail = 2
+    broker.put(dispatch(params={"name": "x"}))
+    made = start()
+    until(lambda: broker.commits_fail == 0, "the second try")
+    broker.rebalance(lambda: broker.revoked([0], lost))
+    assert broker.commits() == commits and not made.owed
