@@ -2,7 +2,7 @@
 FROM debian:bookworm-slim AS build
 RUN apt-get update \
 	&& apt-get install -y --no-install-recommends gcc libc6-dev cmake ninja-build pkg-config librdkafka-dev libpq-dev libjson-c-dev \
-		libsodium-dev libcurl4-openssl-dev uuid-dev libinih-dev uthash-dev \
+		libsodium-dev libmicrohttpd-dev libcurl4-openssl-dev uuid-dev libinih-dev uthash-dev \
 	&& rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
@@ -10,7 +10,7 @@ RUN cmake --preset release && cmake --build --preset release && cmake --install 
 
 FROM debian:bookworm-slim
 RUN apt-get update \
-	&& apt-get install -y --no-install-recommends librdkafka1 libpq5 libjson-c5 libsodium23 libcurl4 ca-certificates libuuid1 libinih1 \
+	&& apt-get install -y --no-install-recommends librdkafka1 libpq5 libjson-c5 libsodium23 libmicrohttpd12 libcurl4 ca-certificates libuuid1 libinih1 \
 	&& rm -rf /var/lib/apt/lists/* \
 	&& useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin kser
 COPY --from=build /opt/kser /opt/kser
