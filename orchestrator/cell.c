@@ -27,6 +27,7 @@ struct cell {
 	const struct settings *settings;
 	const struct sealing *sealing;
 	struct topics topics;
+	struct measures measures;
 	atomic_bool stopping;
 	int wake_fd;
 	int rounds_fd;
@@ -55,6 +56,7 @@ struct cell *cell_new(const struct settings *settings, const struct sealing *sea
 	cell->settings = settings;
 	cell->sealing = sealing;
 	snprintf(cell->topics.prefix, sizeof cell->topics.prefix, "%s", settings->topic_prefix);
+	measures_open(&cell->measures, settings);
 	cell->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	cell->rounds_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	cell->stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -77,6 +79,7 @@ void cell_free(struct cell *cell)
 	close(cell->rounds_fd);
 	close(cell->stop_fd);
 	pthread_mutex_destroy(&cell->lock);
+	measures_close(&cell->measures);
 	free_pointer(&cell);
 }
 
@@ -100,6 +103,11 @@ enum dispatch_trace cell_trace(const struct cell *cell)
 const struct sealing *cell_sealing(const struct cell *cell)
 {
 	return cell->sealing;
+}
+
+const struct measures *cell_measures(const struct cell *cell)
+{
+	return &cell->measures;
 }
 
 static void signal_fd(int fd)

@@ -16,6 +16,7 @@
 #include "common/message.h"
 #include "common/sealing.h"
 #include "common/slice.h"
+#include "orchestrator/measures.h"
 #include "orchestrator/settings.h"
 #include "sql/connection.h"
 
@@ -31,6 +32,7 @@ void cell_free(struct cell *cell);
 const struct settings *cell_settings(const struct cell *cell);
 const struct topics *cell_topics(const struct cell *cell);
 const struct sealing *cell_sealing(const struct cell *cell);
+const struct measures *cell_measures(const struct cell *cell); /* of the process; off: without series */
 
 /* Whether dispatches name the root span of their operation. */
 enum dispatch_trace cell_trace(const struct cell *cell);

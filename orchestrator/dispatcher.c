@@ -54,6 +54,7 @@ static void count_epoch(struct dispatcher *dispatcher, int64_t epoch, int change
 {
 	struct epoch_count *at;
 	dispatcher->pending += (size_t)change;
+	metric_add(cell_measures(dispatcher->cell)->unacknowledged, change);
 	DL_FOREACH(dispatcher->epochs, at) {
 		if (at->epoch != epoch)
 			continue;
@@ -153,7 +154,10 @@ static void delivered(rd_kafka_t *producer, const rd_kafka_message_t *record, vo
 {
 	struct dispatcher *dispatcher = opaque;
 	struct flight *flight = record->_private;
+	struct metric_series *took = cell_measures(dispatcher->cell)->produce_ack;
 	(void)producer;
+	if (took && !record->err && flight->queue >= 0)
+		metric_observe(took, rd_kafka_message_latency(record));
 	if (flight->queue < 0)
 		land_forwarded(dispatcher, flight, rd_kafka_topic_name(record->rkt), record->err);
 	else if (record->err && !is_permanent(record->err) && !dispatcher->purging && !cell_stopping(dispatcher->cell))

@@ -55,6 +55,7 @@ enum status engine_run(struct engine *engine, const struct embedded_file *statem
 			return status;
 		if (cell_stopping(engine->cell))
 			return E_RETRY;
+		metric_add(cell_measures(engine->cell)->database_errors, 1);
 		if (status == E_RETRY)
 			log_warning("the database could not answer, trying again", "thread", engine->who, "statement", statement->name, "error", err->text);
 		else

@@ -12,6 +12,7 @@
 
 #define COMMIT_INTERVAL_MS 250
 #define REVOKE_WAIT_MS 3000
+#define LAG_MS 1000 /* between two looks at how far behind it is */
 #define REJOIN_MAX_MS 60000 /* the longest wait for an assignment before joining anew */
 
 /* Partitions of the topic of operations are numbered behind those of results. */
@@ -35,6 +36,8 @@ struct intake {
 	int64_t committed_ms;
 	int64_t unassigned_ms; /* since when the group has given us no assignment; 0: it has */
 	int64_t rejoin_ms;     /* how long that is borne: grows with each time that it did not help */
+	int64_t lag_ms; /* when it was measured last, and what it was */
+	int64_t lag[LAG_TOPICS];
 	char client_id[32];
 	bool paused; /* submissions */
 	struct assigned partitions[2 * PARTITIONS_MAX];
@@ -278,6 +281,33 @@ void intake_commit(struct intake *intake, bool now)
 		rd_kafka_queue_poll_callback(intake->commits, 0);
 	if (now || clock_monotonic_ms() - intake->committed_ms >= COMMIT_INTERVAL_MS)
 		commit(intake, false);
+}
+
+/* By what the client knows without asking anybody. */
+static int64_t lag_of(const struct intake *intake, int32_t slot)
+{
+	int64_t low, high, committed;
+	const struct assigned *assigned = &intake->partitions[slot];
+	const char *topic = slot >= SUBMISSIONS_FROM ? intake->operations : intake->results;
+	if (!assigned->watermark || assigned->committed < 0 || rd_kafka_get_watermark_offsets(intake->consumer, topic, slot % PARTITIONS_MAX, &low, &high))
+		return 0;
+	committed = assigned->committed;
+	return high > committed ? high - committed : 0;
+}
+
+void intake_measure_lag(struct intake *intake)
+{
+	int64_t lag[LAG_TOPICS] = {0};
+	const struct measures *measures = cell_measures(intake->cell);
+	if (!measures->metrics || !intake->consumer || clock_monotonic_ms() - intake->lag_ms < LAG_MS)
+		return;
+	for (int32_t slot = 0; slot < 2 * PARTITIONS_MAX; slot++)
+		lag[slot >= SUBMISSIONS_FROM ? LAG_OPERATIONS : LAG_RESULTS] += lag_of(intake, slot);
+	for (int topic = 0; topic < LAG_TOPICS; topic++) {
+		metric_add(measures->lag[topic], lag[topic] - intake->lag[topic]);
+		intake->lag[topic] = lag[topic];
+	}
+	intake->lag_ms = clock_monotonic_ms();
 }
 
 size_t intake_open_records(const struct intake *intake)

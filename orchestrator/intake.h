@@ -41,6 +41,9 @@ void intake_finish(struct intake *intake, struct origin origin);
 /* Commits what is finished, when it is time (every 250 ms) or at once. Asynchronous. */
 void intake_commit(struct intake *intake, bool now);
 
+/* Once a second, when metrics are on: how far what is committed is behind. */
+void intake_measure_lag(struct intake *intake);
+
 /* Whether submissions are left with the broker for now. Also of partitions that are assigned later. */
 void intake_pause_submissions(struct intake *intake, bool pause);
 

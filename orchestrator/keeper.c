@@ -23,6 +23,7 @@
 #define SWEEP_MS 10000         /* between two looks for what has expired, and how much at a time */
 #define SWEEP_ROWS 1000
 #define BACKLOG_MS 10000       /* between two counts of what waits */
+#define MEASURE_MS 5000        /* between two looks at the database for gauges, when they are on */
 #define STOPS_MS 1000          /* between two times that open stops are told */
 #define SPARE_MS 2000          /* between two times that a queue's free slots are told */
 #define WARM_TIMEOUT_MS 1000   /* once for each queue */
@@ -31,7 +32,8 @@
 /* Columns of the statements. */
 enum { REGISTERED, GENERATION, EPOCH, KEEPER, IN_FLIGHT, OVERDUE, STOPS, REDRIVE };
 enum { QUEUE, FREE, FULL_PARTITIONS, SPARE };
-enum { RESULT = 14 };
+enum { RESULT = 14, WAITED };
+enum { OF_QUEUE, OLDEST_DUE, BACKLOG, RUNNING, WORKERS, CLAIMS, DEAD };
 
 /* What the last beat said that the keeper has to do. */
 struct chores {
@@ -52,6 +54,7 @@ struct keeper {
 	int64_t count_ms; /* when the windows were counted last */
 	int64_t swept_ms;   /* when what has expired was deleted last */
 	int64_t backlog_ms; /* when what waits was counted last */
+	int64_t measured_ms; /* when the gauges were read last */
 	int64_t stops_ms;   /* when open stops were told last */
 	int64_t busy_ms;  /* when something was admitted or told last */
 	int free[QUEUES_MAX];     /* places in the windows: as counted, less what was admitted, more what ended here */
@@ -74,6 +77,17 @@ static void acknowledged(void *context, struct origin origin)
 
 /* --- The beat */
 
+static void note_role(struct keeper *keeper, bool role)
+{
+	const struct measures *measures = cell_measures(keeper->engine.cell);
+	metric_set(measures->keeper, role);
+	if (keeper->role && !role)
+		measures_hide_keepers(measures);
+	if (role && !keeper->role)
+		keeper->measured_ms = 0;
+	keeper->role = role;
+}
+
 /* Others have removed this instance: nothing that it decided before may be sent any more. */
 static void end_life(struct keeper *keeper)
 {
@@ -81,7 +95,7 @@ static void end_life(struct keeper *keeper)
 	cell_end_life(keeper->engine.cell);
 	dispatcher_purge(keeper->engine.dispatcher);
 	keeper->joined = false;
-	keeper->role = false;
+	note_role(keeper, false);
 	keeper->told_generation = 0;
 	keeper->chores = (struct chores){0};
 }
@@ -93,7 +107,7 @@ static void note_beat(struct keeper *keeper, const PGresult *row, int64_t sent_m
 		log_info(role ? "has the keeper's role" : "another orchestrator has the keeper's role");
 	if (!role)
 		keeper->told_generation = 0;
-	keeper->role = role;
+	note_role(keeper, role);
 	keeper->joined = true;
 	keeper->chores = (struct chores){row_bool(row, 0, OVERDUE), row_bool(row, 0, STOPS), row_bool(row, 0, REDRIVE)};
 	cell_set_beat(keeper->engine.cell, (struct beat){.sent_ms = sent_ms, .epoch = row_int8(row, 0, EPOCH), .generation = row_int8(row, 0, GENERATION),
@@ -126,6 +140,14 @@ static enum status beat(struct keeper *keeper, bool sleeping, struct error *err)
 
 /* --- Admission */
 
+static void measure_admitted(const struct keeper *keeper, const PGresult *rows)
+{
+	const struct measures *measures = cell_measures(keeper->engine.cell);
+	metric_add(measures->admitted, PQntuples(rows));
+	for (int row = 0; measures->metrics && row < PQntuples(rows); row++)
+		metric_observe(measures->admission_wait, row_int8(rows, row, WAITED) * 1000);
+}
+
 /* Admits up to `places` tasks of one queue; how many it were. */
 static int admit(struct keeper *keeper, int queue, int places)
 {
@@ -143,6 +165,7 @@ static int admit(struct keeper *keeper, int queue, int places)
 		engine_end_call(&keeper->engine);
 		return 0;
 	}
+	measure_admitted(keeper, rows);
 	if (PQntuples(rows) > 0)
 		(void)FAULT("admit.after_commit_before_produce");
 	if (!cell_may_dispatch(cell))
@@ -267,6 +290,31 @@ static void measure_backlog(struct keeper *keeper)
 		log_debug("could not count what waits", "error", err.text);
 }
 
+/* What only the database knows. */
+static void measure(struct keeper *keeper)
+{
+	struct error err;
+	PGresult *rows CLEANUP(result_clear) = NULL;
+	const struct measures *measures = cell_measures(keeper->engine.cell);
+	keeper->measured_ms = clock_monotonic_ms();
+	if (!measures->metrics)
+		return;
+	if (engine_run(&keeper->engine, engine_statement("gauges.sql"), NULL, 0, true, &rows, &err)) {
+		log_debug("could not read the gauges", "error", err.text);
+		return;
+	}
+	for (int row = 0; row < PQntuples(rows); row++) {
+		struct slice queue = row_text(rows, row, OF_QUEUE);
+		measures_set_of_queue(measures, MEASURE_OLDEST_DUE, queue, row_int8(rows, row, OLDEST_DUE));
+		measures_set_of_queue(measures, MEASURE_BACKLOG, queue, row_int8(rows, row, BACKLOG));
+		measures_set_of_queue(measures, MEASURE_RUNNING, queue, row_int8(rows, row, RUNNING));
+		measures_set_of_queue(measures, MEASURE_WORKERS, queue, row_int8(rows, row, WORKERS));
+		measures_set(measures, MEASURE_CLAIMS, row_int8(rows, row, CLAIMS));
+		measures_set(measures, MEASURE_DEAD, row_int8(rows, row, DEAD));
+	}
+	measures_age_keepers(measures);
+}
+
 static void end_overdue(struct keeper *keeper)
 {
 	struct error err;
@@ -312,6 +360,8 @@ static void do_chores(struct keeper *keeper, bool told)
 		sweep(keeper);
 	if (now_ms - keeper->backlog_ms >= BACKLOG_MS)
 		measure_backlog(keeper);
+	if (now_ms - keeper->measured_ms >= MEASURE_MS)
+		measure(keeper);
 }
 
 /* --- Life */

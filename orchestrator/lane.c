@@ -276,11 +276,18 @@ static void halt(struct lane *lane, const struct reply_record *reply)
 		lane->halted = generation;
 }
 
+static void dispatch(struct lane *lane, const PGresult *rows, int row, const struct reply_record *reply)
+{
+	metric_add(cell_measures(lane->engine.cell)->succeeding, 1);
+	engine_dispatch(&lane->engine, rows, row, DISPATCH, cell_queue(lane->engine.cell, row_text(rows, row, QUEUE)), reply->message.result.text, reply->origin);
+}
+
 /* One row of the answer: an applied reply is finished now, or when its dispatch is acknowledged. */
 static void hand_over_row(struct lane *lane, const PGresult *rows, int row)
 {
 	struct reply_record *reply = batch_reply(lane->batch, row_int4(rows, row, INPUT));
 	struct slice verdict = row_text(rows, row, VERDICT);
+	measures_note_result(cell_measures(lane->engine.cell), verdict, reply->result.retcode);
 	if (slice_is(verdict, "busy")) {
 		keep_busy(lane, reply, BUSY_WAIT_MS);
 		return;
@@ -295,7 +302,7 @@ static void hand_over_row(struct lane *lane, const PGresult *rows, int row)
 	if (row_null(rows, row, DISPATCH))
 		intake_finish(lane->intake, reply->origin);
 	else
-		engine_dispatch(&lane->engine, rows, row, DISPATCH, cell_queue(lane->engine.cell, row_text(rows, row, QUEUE)), reply->message.result.text, reply->origin);
+		dispatch(lane, rows, row, reply);
 }
 
 static void add_free_places(struct lane *lane, const PGresult *rows)
@@ -314,6 +321,13 @@ static void add_free_places(struct lane *lane, const PGresult *rows)
 		cell_add_free(lane->engine.cell, queue, places);
 }
 
+static void note_applied(const struct lane *lane, int64_t began_us)
+{
+	const struct measures *measures = cell_measures(lane->engine.cell);
+	metric_observe(measures->apply_time, clock_monotonic_us() - began_us);
+	metric_observe(measures->apply_size, (int64_t)lane->batch->count);
+}
+
 /* One transaction. With a stale beat its dispatches may not be sent: the same replies are applied again, which gives them anew. */
 static enum status apply(struct lane *lane, struct error *err)
 {
@@ -324,6 +338,7 @@ static enum status apply(struct lane *lane, struct error *err)
 		batch_parameters(lane->batch, lane->engine.cell, careful, parameters);
 		engine_begin_call(&lane->engine);
 		(void)FAULT("apply.before_commit");
+		int64_t began_us = clock_monotonic_us();
 		enum status status = engine_run(&lane->engine, engine_statement("apply.sql"), parameters, APPLY_PARAMETERS, !careful, &rows, err);
 		if (status == E_RETRY && !cell_stopping(lane->engine.cell)) {
 			careful = true;
@@ -331,6 +346,7 @@ static enum status apply(struct lane *lane, struct error *err)
 		}
 		if (status)
 			return status;
+		note_applied(lane, began_us);
 		(void)FAULT("apply.after_commit_before_produce");
 		if (lane->life != cell_life(lane->engine.cell))
 			return E_RETRY; /* removed: they come again when this lane has joined anew */
@@ -419,6 +435,7 @@ void *lane_run(void *argument)
 		engine_settle_refused(&lane->engine, acknowledged, lane);
 		engine_end_call(&lane->engine);
 		intake_commit(lane->intake, false);
+		intake_measure_lag(lane->intake);
 	}
 	revoked(lane, clock_monotonic_ms() + cell_drain_left_ms(lane->engine.cell));
 	intake_commit(lane->intake, true);

@@ -6,6 +6,7 @@
 
 #include "common/log.h"
 #include "common/memory.h"
+#include "common/metrics_server.h"
 #include "orchestrator/keeper.h"
 #include "orchestrator/lane.h"
 #include "orchestrator/rounds.h"
@@ -114,19 +115,38 @@ static enum status run_threads(struct cell *cell, struct keeper *keeper, struct 
 	return status;
 }
 
+static bool is_well(void *context)
+{
+	return cell_may_dispatch(context);
+}
+
+static enum status serve_metrics(struct cell *cell, struct metrics_server **server, struct error *err)
+{
+	const struct settings *settings = cell_settings(cell);
+	if (!settings->metrics_enabled)
+		return E_OK;
+	const struct metrics_server_setup setup = {.address = settings->metrics_address, .port = settings->metrics_port,
+		.metrics = cell_measures(cell)->metrics, .healthy = is_well, .context = cell};
+	return metrics_server_start(&setup, server, err);
+}
+
 static int run(struct cell *cell)
 {
 	struct error err = {0};
 	struct keeper *keeper = NULL;
 	struct rounds *rounds = NULL;
 	struct tracing *tracing = NULL;
-	enum status status = keeper_open(cell, &keeper, &err);
+	struct metrics_server *server = NULL;
+	enum status status = serve_metrics(cell, &server, &err);
+	if (!status)
+		status = keeper_open(cell, &keeper, &err);
 	if (!status)
 		status = rounds_open(cell, &rounds, &err);
 	if (!status)
 		status = tracing_open(cell, &tracing, &err);
 	if (!status)
 		status = run_threads(cell, keeper, rounds, &err);
+	metrics_server_stop(server);
 	if (tracing && status)
 		cell_stop(cell);
 	tracing_close(tracing);

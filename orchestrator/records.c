@@ -28,6 +28,8 @@ static enum status bury(struct engine *engine, const char *topic, int32_t partit
 		{bytea, bytes.length ? bytes.start : "", (int)bytes.length, true}, parameter_text(worker)};
 	log_warning("a record cannot be used, kept as dead letter", "topic", topic, "partition", LOG_INT(partition), "offset", LOG_INT(offset), "reason", reason);
 	enum status status = engine_run(engine, engine_statement("bury.sql"), parameters, COUNT_OF(parameters), false, &result, &err);
+	if (!status)
+		metric_add(cell_measures(engine->cell)->buried, 1);
 	if (status == E_INVALID) {
 		log_error("cannot keep a dead letter", "error", err.text);
 		return E_OK;
@@ -102,7 +104,10 @@ enum status records_submit(struct engine *engine, const rd_kafka_message_t *reco
 	PGresult *result CLEANUP(result_clear) = NULL;
 	add_submission(&text, record, message);
 	(void)FAULT("submit_record.before_commit");
-	return engine_run(engine, engine_statement("submit_record.sql"), (struct parameter[]){parameter_text(text.bytes)}, 1, true, &result, err);
+	enum status status = engine_run(engine, engine_statement("submit_record.sql"), (struct parameter[]){parameter_text(text.bytes)}, 1, true, &result, err);
+	if (!status)
+		metric_add(cell_measures(engine->cell)->submissions, 1);
+	return status;
 }
 
 static enum status note_heartbeat(struct engine *engine, const struct message *message, struct error *err)

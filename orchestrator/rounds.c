@@ -167,6 +167,20 @@ static enum status sample(struct rounds *rounds, int queue, struct error *err)
 	return call(rounds, "sample.sql", parameters, COUNT_OF(parameters), &result, err);
 }
 
+/* What the workers of a queue have before them. */
+static void measure_lag(const struct rounds *rounds, const char *queue)
+{
+	int64_t lag = 0;
+	if (!cell_measures(rounds->engine.cell)->metrics)
+		return;
+	for (int32_t p = 0; p < rounds->count; p++) {
+		int64_t from = rounds->committed[p] == OFFSET_UNKNOWN ? rounds->starts[p] : rounds->committed[p];
+		if (from != OFFSET_UNKNOWN && rounds->ends[p] != OFFSET_UNKNOWN && rounds->ends[p] > from)
+			lag += rounds->ends[p] - from;
+	}
+	measures_set_of_queue(cell_measures(rounds->engine.cell), MEASURE_TASK_LAG, slice_of(queue), lag);
+}
+
 /* The ends are read after the committed offsets, so that only a strange offset is beyond them. */
 static enum status look(struct rounds *rounds, int queue, struct error *err)
 {
@@ -179,6 +193,7 @@ static enum status look(struct rounds *rounds, int queue, struct error *err)
 	tell_unknown(offsets_committed(rounds->offsets, group, rounds->topic, rounds->count, ASK_TIMEOUT_MS, rounds->committed, rounds->marked, err), err);
 	tell_unknown(offsets_list(rounds->offsets, rounds->topic, rounds->count, rounds->led, OFFSETS_ENDS, ASK_TIMEOUT_MS, rounds->ends, err), err);
 	tell_unknown(offsets_list(rounds->offsets, rounds->topic, rounds->count, rounds->led, OFFSETS_STARTS, ASK_TIMEOUT_MS, rounds->starts, err), err);
+	measure_lag(rounds, name);
 	const struct parameter parameters[] = {parameter_text(name), parameter_int8(room, rounds->epoch),
 		offsets_array(&rounds->arrays[0], rounds->committed, rounds->count), marks_array(&rounds->arrays[1], rounds->marked, rounds->count),
 		offsets_array(&rounds->arrays[2], rounds->starts, rounds->count), offsets_array(&rounds->arrays[3], rounds->ends, rounds->count)};
@@ -263,6 +278,7 @@ static enum status expire(struct rounds *rounds, struct error *err)
 	enum status status = call(rounds, "expire.sql", parameters, COUNT_OF(parameters), &rows, err);
 	if (status)
 		return status;
+	metric_add(cell_measures(rounds->engine.cell)->lost_workers, PQntuples(rows));
 	tell_found(rows, "a claim was not renewed, its task is taken from the worker", true);
 	(void)FAULT("expire.after");
 	return E_OK;
@@ -276,6 +292,7 @@ static enum status lose(struct rounds *rounds, int queue, struct error *err)
 	enum status status = call(rounds, "lose.sql", parameters, COUNT_OF(parameters), &rows, err);
 	if (status)
 		return status;
+	metric_add(cell_measures(rounds->engine.cell)->lost_messages, PQntuples(rows));
 	tell_found(rows, "a dispatch or its answer was lost, its task goes on with another attempt", false);
 	(void)FAULT("lose.after");
 	return E_OK;
@@ -314,6 +331,8 @@ static enum status steps(struct rounds *rounds, struct error *err)
 	if (!status)
 		status = for_queues(rounds, looks, lose, err);
 	rounds->first = queues > looks ? (rounds->first + looks) % queues : 0;
+	if (rounds->first == 0)
+		metrics_age(cell_measures(cell)->metrics, MEASURE_TASK_LAG);
 	return status;
 }
 
@@ -398,6 +417,8 @@ void *rounds_run(void *argument)
 	while (!cell_stopping(cell)) {
 		wait_until_due(rounds);
 		learn(rounds);
+		if (!cell_wants_rounds(cell))
+			measures_hide(cell_measures(cell), MEASURE_TASK_LAG);
 		if (cell_wants_rounds(cell) && clock_monotonic_ms() - rounds->started_ms >= cell_settings(cell)->round_ms)
 			round_or_tell(rounds);
 	}

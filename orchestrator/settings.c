@@ -53,6 +53,10 @@ static const struct setting settings[] = {
 		.help = "a file with the same, read again at SIGHUP; neither of the two: messages are plaintext"},
 	{.name = "secretbox-plaintext", .kind = SETTING_CHOICE, .offset = AT(sealing.plaintext), .fallback = "refuse", .choices = sealing_plaintext_choices,
 		.help = "what becomes of plaintext where there is a key: refused, read as well, or read and sent too; for moving a running fleet"},
+	{.name = "metrics-enabled", .kind = SETTING_FLAG, .offset = AT(metrics_enabled), .fallback = "no", .help = "serve Prometheus metrics by HTTP, on /metrics"},
+	{.name = "metrics-address", .kind = SETTING_TEXT, .offset = AT(metrics_address), .fallback = "0.0.0.0", .help = "address or host name to serve metrics on"},
+	{.name = "metrics-port", .kind = SETTING_INTEGER, .offset = AT(metrics_port), .fallback = "8889", .min = 0, .max = 65535,
+		.help = "port to serve metrics on, another one than a worker's by default; 0: a free one, which the log tells"},
 	{.name = "log-level", .kind = SETTING_CHOICE, .offset = AT(log_level), .fallback = "info", .choices = log_levels, .help = "least level of what is logged"},
 	{.name = "log-format", .kind = SETTING_CHOICE, .offset = AT(log_format), .fallback = "logfmt", .choices = log_formats, .help = "form of a log line"},
 };

@@ -26,6 +26,9 @@ struct settings {
 	struct otlp_settings otlp;
 	bool short_trace_ids;
 	struct sealing_settings sealing;
+	bool metrics_enabled;
+	const char *metrics_address;
+	int64_t metrics_port;
 	int log_level;
 	int log_format;
 	struct properties kafka;

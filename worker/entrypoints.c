@@ -74,6 +74,7 @@ enum status entrypoints_add(struct entrypoints *entrypoints, const struct kser_e
 	entrypoint->triggers = (struct triggers){.postinit = given->postinit, .prerun = given->prerun, .postrun = given->postrun,
 		.onsuccess = given->onsuccess, .onerror = given->onerror};
 	entrypoint->context = given->context;
+	entrypoint->number = HASH_COUNT(entrypoints->table);
 	HASH_ADD_KEYPTR(hh, entrypoints->table, entrypoint->name, strlen(entrypoint->name), entrypoint);
 	HASH_SORT(entrypoints->table, by_name);
 	return E_OK;

@@ -27,6 +27,7 @@ struct entrypoint {
 	enum kser_outcome (*run)(struct kser_task *task, struct kser_result *result, void *context);
 	struct triggers triggers;
 	void *context;
+	size_t number; /* from 0, as they came */
 	UT_hash_handle hh;
 };
 
@@ -36,6 +37,7 @@ struct entrypoints {
 	bool log_tasks;             /* a task's log lines are written */
 	const struct observer *observers[OBSERVERS_MAX];
 	size_t observer_count;
+	bool observed_closely; /* one of them looks at results */
 };
 
 void entrypoints_clear(struct entrypoints *entrypoints);

@@ -27,6 +27,9 @@
 /* Bytes of the records in hand, but for one batch more: what waits in this process must not grow with the size of messages. */
 #define IN_HAND_BYTES_MAX (64 * 1024 * 1024)
 
+/* Between two looks at how far behind it is. */
+#define LAG_MS 1000
+
 /* Records handed to the queue at a time. */
 #define BATCH_MAX 256
 
@@ -57,6 +60,8 @@ struct intake {
 	int64_t blocked_ms;    /* since when there is no room; 0 = there is */
 	bool stopped;
 	bool revoking;         /* waits for what runs before it lets partitions go */
+	int64_t lag_ms;        /* when it was measured last, and what it was */
+	int64_t lag;
 	bool closing;          /* all that could be committed is; a revocation waits for nobody */
 };
 
@@ -368,12 +373,36 @@ enum status intake_take(struct intake *intake, struct error *err)
 
 /* ---- the rest ---- */
 
+/* Records behind the committed offset, by what the client knows without asking anybody. */
+static int64_t lag_of(const struct intake *intake, const struct partition *partition)
+{
+	int64_t low, high;
+	rd_kafka_t *consumer = membership_consumer(intake->membership);
+	if (!consumer || partition->committed < 0 || rd_kafka_get_watermark_offsets(consumer, intake->setup.topic, partition->number, &low, &high))
+		return 0;
+	return high > partition->committed ? high - partition->committed : 0;
+}
+
+static void measure_lag(struct intake *intake, int64_t now_ms)
+{
+	struct partition *const *partitions;
+	if (!intake->setup.lag || now_ms - intake->lag_ms < LAG_MS)
+		return;
+	size_t count = membership_partitions(intake->membership, &partitions);
+	intake->lag = 0;
+	for (size_t i = 0; i < count; i++)
+		intake->lag += lag_of(intake, partitions[i]);
+	metric_set(intake->setup.lag, intake->lag);
+	intake->lag_ms = now_ms;
+}
+
 void intake_keep_up(struct intake *intake)
 {
 	int64_t now_ms = clock_monotonic_ms();
 	commits_serve(&intake->commits);
 	keep_room(intake, now_ms);
 	commits_keep_up(&intake->commits, now_ms, intake->blocked_ms != 0);
+	measure_lag(intake, now_ms);
 }
 
 /* The broker's client tells of records only when there were none, so what was left there must be fetched without being told. */
@@ -388,6 +417,8 @@ int64_t intake_next_ms(const struct intake *intake)
 		return 0;
 	int64_t now_ms = clock_monotonic_ms();
 	int64_t next_ms = commits_next_ms(&intake->commits, now_ms);
+	if (intake->lag > 0)
+		next_ms = sooner(next_ms, intake->lag_ms + LAG_MS);
 	if (intake->blocked_ms && !membership_is_all_paused(intake->membership))
 		return sooner(next_ms, intake->blocked_ms + PATIENCE_MS);
 	return intake->blocked_ms ? sooner(next_ms, now_ms + FULL_LOOK_MS) : next_ms;

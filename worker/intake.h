@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "common/error.h"
+#include "common/metrics.h"
 #include "common/settings.h"
 #include "worker/claims.h"
 #include "worker/gate.h"
@@ -37,6 +38,7 @@ struct intake_setup {
 	struct claims *claims;
 	struct queue *queue; /* where tasks go */
 	size_t queue_room;   /* as it was made */
+	struct metric_series *lag; /* NULL: not measured */
 	int64_t rejoin_ms;   /* without an assignment for so long it joins the group anew */
 	/* The record cannot be used; a report is to be sent as the task's reply. */
 	void (*unusable)(void *context, struct kser_task *task, const char *reason);

@@ -19,13 +19,14 @@ void lifecycle_observe(struct entrypoints *entrypoints, const struct observer *o
 {
 	assert(entrypoints->observer_count < OBSERVERS_MAX);
 	entrypoints->observers[entrypoints->observer_count++] = observer;
+	entrypoints->observed_closely |= !observer->light;
 }
 
 static void notice(const struct life *life, enum place place, enum kser_outcome outcome)
 {
 	for (size_t i = 0; i < life->entrypoints->observer_count; i++) {
 		const struct observer *observer = life->entrypoints->observers[i];
-		observer->notice(observer->context, &(struct notice){place, life->entrypoint->name, life->task, life->result, outcome});
+		observer->notice(observer->context, &(struct notice){place, life->entrypoint->name, life->entrypoint->number, life->task, life->result, outcome});
 	}
 }
 
@@ -80,7 +81,7 @@ static enum kser_outcome take_steps(const struct life *life)
 
 static bool is_looked_at(const struct life *life)
 {
-	return life->entrypoint->triggers.onsuccess || life->entrypoint->triggers.onerror || life->entrypoints->observer_count > 0 || task_log_is_on(life->entrypoints);
+	return life->entrypoint->triggers.onsuccess || life->entrypoint->triggers.onerror || life->entrypoints->observed_closely || task_log_is_on(life->entrypoints);
 }
 
 static void make_whole(const struct life *life)
@@ -95,6 +96,7 @@ static void make_whole(const struct life *life)
 /* As it leaves onerror, the result counts. */
 static enum kser_outcome end_failed(const struct life *life, enum kser_outcome outcome)
 {
+	notice(life, PLACE_ERROR, outcome);
 	task_log_failed(life->entrypoints, life->entrypoint, life->task, life->result);
 	enum kser_outcome told = call(life, life->entrypoint->triggers.onerror);
 	result_settle(life->result, told);
@@ -107,6 +109,7 @@ static enum kser_outcome end_failed(const struct life *life, enum kser_outcome o
 
 static enum kser_outcome end_well(const struct life *life, enum lifecycle_errors errors)
 {
+	notice(life, PLACE_SUCCESS, KSER_SUCCESS);
 	task_log_success(life->entrypoints, life->entrypoint, life->task, life->result);
 	enum kser_outcome outcome = call(life, life->entrypoint->triggers.onsuccess);
 	result_settle(life->result, outcome);
@@ -120,10 +123,13 @@ static enum kser_outcome end(const struct life *life, enum kser_outcome outcome,
 	result_settle(life->result, outcome);
 	if (outcome && errors == ERRORS_PASSED_ON)
 		return outcome;
-	if (!is_looked_at(life))
+	bool failed = outcome || life->result->retcode != 0;
+	if (!is_looked_at(life)) {
+		notice(life, failed ? PLACE_ERROR : PLACE_SUCCESS, outcome);
 		return outcome;
+	}
 	make_whole(life);
-	return outcome || life->result->retcode != 0 ? end_failed(life, outcome) : end_well(life, errors);
+	return failed ? end_failed(life, outcome) : end_well(life, errors);
 }
 
 enum kser_outcome lifecycle_run(const struct entrypoints *entrypoints, const struct entrypoint *entrypoint, struct kser_task *task, struct kser_result *result,

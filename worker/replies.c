@@ -10,6 +10,7 @@
 #include "common/kafka.h"
 #include "common/log.h"
 #include "common/memory.h"
+#include "common/metrics.h"
 #include "worker/outgoing.h"
 
 /* What the broker did not take is offered again so often. */
@@ -239,6 +240,13 @@ static void on_failure(struct replies *replies, const rd_kafka_message_t *report
 	keep_or_give_up(replies, outgoing, (struct slice){report->payload, report->len}, true);
 }
 
+static void land(struct replies *replies, const rd_kafka_message_t *report)
+{
+	if (replies->setup.acknowledged_seconds)
+		metric_observe(replies->setup.acknowledged_seconds, rd_kafka_message_latency(report));
+	replies->setup.acknowledged(replies->setup.context, report->_private);
+}
+
 static void on_report(rd_kafka_t *producer, const rd_kafka_message_t *report, void *opaque)
 {
 	struct replies *replies = opaque;
@@ -250,7 +258,7 @@ static void on_report(rd_kafka_t *producer, const rd_kafka_message_t *report, vo
 	if (report->err)
 		on_failure(replies, report);
 	else
-		replies->setup.acknowledged(replies->setup.context, report->_private);
+		land(replies, report);
 }
 
 static void send_again(struct replies *replies)

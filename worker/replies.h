@@ -14,6 +14,7 @@
 #include "common/settings.h"
 #include "common/slice.h"
 
+struct metric_series;
 struct outgoing;
 struct replies; /* opaque */
 
@@ -28,6 +29,7 @@ struct replies_setup {
 	void (*given_up)(void *context, struct outgoing *outgoing); /* a passing one that did not arrive; also by replies_send */
 	void (*refused)(void *context, struct outgoing *outgoing, size_t bytes, const char *reason); /* too large for the broker; another one is to be sent */
 	void (*wake)(void *context); /* acknowledgements are there, when replies_want_wake */
+	struct metric_series *acknowledged_seconds; /* NULL: not measured */
 	void *context;
 };
 

@@ -34,6 +34,7 @@ enum kser_outcome router_run(const struct entrypoints *entrypoints, struct kser_
 {
 	task_log_received(entrypoints, task);
 	const struct entrypoint *entrypoint = router_find(entrypoints, task, result);
+	task->entrypoint = entrypoint;
 	enum kser_outcome outcome = entrypoint ? lifecycle_run(entrypoints, entrypoint, task, result, ERRORS_CAUGHT) : KSER_FAILURE;
 	task_log_routed(entrypoints, task, result);
 	return outcome;

@@ -50,6 +50,10 @@ static const struct setting settings_table[] = {
 		.help = "a file with the same, read again at SIGHUP; neither of the two: messages are plaintext"},
 	{.name = "secretbox-plaintext", .kind = SETTING_CHOICE, .offset = AT(keys.plaintext), .fallback = "refuse", .choices = sealing_plaintext_choices,
 		.help = "what becomes of plaintext where there is a key: refused, read as well, or read and sent too; for moving a running fleet"},
+	{.name = "metrics-enabled", .kind = SETTING_FLAG, .offset = AT(metrics_enabled), .fallback = "no", .help = "serve Prometheus metrics by HTTP, on /metrics"},
+	{.name = "metrics-address", .kind = SETTING_TEXT, .offset = AT(metrics_address), .fallback = "0.0.0.0", .help = "address or host name to serve metrics on"},
+	{.name = "metrics-port", .kind = SETTING_INTEGER, .offset = AT(metrics_port), .fallback = "8888", .min = 0, .max = 65535,
+		.help = "port to serve metrics on; 0: a free one, which the log tells"},
 	{.name = "log-level", .kind = SETTING_CHOICE, .offset = AT(log_level), .fallback = "info", .choices = log_levels, .help = "least level of what is logged"},
 	{.name = "log-format", .kind = SETTING_CHOICE, .offset = AT(log_format), .fallback = "logfmt", .choices = log_formats, .help = "form of a log line"},
 };
@@ -167,7 +171,7 @@ static void check(struct worker_settings *settings, struct buffer *errors)
 /* A caller's flags may be gone before the worker is. */
 static void keep_texts(struct worker_settings *settings)
 {
-	const char **texts[] = {&settings->brokers, &settings->topic_prefix, &settings->queue, &settings->plugin, &settings->launcher,
+	const char **texts[] = {&settings->brokers, &settings->topic_prefix, &settings->queue, &settings->plugin, &settings->launcher, &settings->metrics_address,
 		&settings->otlp.endpoint, &settings->otlp.traces_endpoint, &settings->otlp.headers, &settings->otlp.jaeger_host, &settings->otlp.service};
 	for (size_t i = 0; i < COUNT_OF(texts); i++)
 		settings->texts[i] = xstrdup(*texts[i] ? *texts[i] : "");

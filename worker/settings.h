@@ -35,11 +35,14 @@ struct worker_settings {
 	struct otlp_settings otlp;
 	struct sealing_settings keys;
 	struct sealing *sealing; /* NULL: there is no key */
+	bool metrics_enabled;
+	const char *metrics_address;
+	int64_t metrics_port;
 	int log_level;
 	int log_format;
 	struct properties kafka;
 	struct command_entrypoint *commands;
-	char *texts[10]; /* what the texts above point to */
+	char *texts[11]; /* what the texts above point to */
 };
 
 extern const struct program worker_program;

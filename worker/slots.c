@@ -72,11 +72,23 @@ static void release_task(const struct slots_setup *setup, struct kser_task *task
 	send_answer(setup, task, answer);
 }
 
+static void measure(const struct slots_setup *setup, const struct kser_task *task, enum kser_outcome outcome, int64_t started_us)
+{
+	if (!setup->measures->metrics)
+		return;
+	int64_t ended_us = task->due_ms > 0 ? task->due_ms * 1000 : clock_monotonic_us();
+	enum attempt_outcome became = outcome == KSER_SUCCESS ? ATTEMPT_SUCCESS : outcome == KSER_RETRY ? ATTEMPT_RETRY : ATTEMPT_FAILURE;
+	measures_note_end(setup->measures, task->entrypoint, kser_task_cancelled(task) ? ATTEMPT_CANCELLED : became, ended_us - started_us);
+}
+
 static void run_task(const struct slots_setup *setup, struct kser_task *task, struct answer *answer)
 {
 	struct kser_result result CLEANUP(result_clear) = {0};
-	atomic_store_explicit(&task->started_ms, clock_monotonic_ms(), memory_order_relaxed);
+	int64_t started_us = clock_monotonic_us();
+	atomic_store_explicit(&task->started_ms, started_us / 1000, memory_order_relaxed);
+	measures_note_start(setup->measures, started_us / 1000 - task->entered_ms);
 	enum kser_outcome outcome = start_task(setup, task, &result);
+	measure(setup, task, outcome, started_us);
 	task_forget(task);
 	(void)FAULT("worker.after_run_before_produce");
 	if (kser_task_cancelled(task)) {

@@ -10,6 +10,7 @@
 #include "common/slice.h"
 #include "worker/entrypoints.h"
 #include "worker/later.h"
+#include "worker/measures.h"
 #include "worker/queue.h"
 #include "worker/replies.h"
 
@@ -22,6 +23,7 @@ struct slots_setup {
 	struct later *later;
 	const struct sealing *sealing; /* NULL: there is no key */
 	struct slice worker; /* the incarnation */
+	const struct measures *measures;
 	size_t threads_max;
 };
 

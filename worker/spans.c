@@ -145,13 +145,15 @@ static void see(void *context, const struct notice *notice)
 	case PLACE_PRERUN_END: end_step(spans, notice, "PreRun"); break;
 	case PLACE_RUN_END: end_step(spans, notice, "Run"); break;
 	case PLACE_POSTRUN_END: end_step(spans, notice, "PostRun"); break;
+	case PLACE_SUCCESS:
+	case PLACE_ERROR: break;
 	case PLACE_EXECUTE_END: end_execute(spans, notice); break;
 	}
 }
 
 void spans_init(struct spans *spans, struct otlp *otlp, struct slice worker)
 {
-	*spans = (struct spans){.otlp = otlp, .worker = worker, .observer = {see, spans}};
+	*spans = (struct spans){.otlp = otlp, .worker = worker, .observer = {.notice = see, .context = spans}};
 }
 
 const char *kser_task_traceparent(struct kser_task *task)

@@ -20,6 +20,7 @@
 #include "common/task_name.h"
 #include "worker/outgoing.h"
 
+struct entrypoint;
 struct partition;
 
 /* A record that waits for the task's answer: its own, and repeats of it that came meanwhile. */
@@ -81,6 +82,7 @@ struct kser_task {
 
 	/* the thread that runs it */
 	int64_t due_ms;     /* when the reply is to be sent, monotonic; 0 = at once */
+	const struct entrypoint *entrypoint; /* that runs it; NULL: none yet, or there is none of its name */
 	struct json_object *params;
 	struct json_object *previous_object;
 	struct task_text *texts;

@@ -23,6 +23,7 @@
 #include "worker/control.h"
 #include "worker/intake.h"
 #include "worker/lifecycle.h"
+#include "worker/measures.h"
 #include "worker/plugin.h"
 #include "worker/recall.h"
 #include "worker/report.h"
@@ -100,6 +101,7 @@ struct kser_worker {
 	struct intake *intake;
 	struct otlp *otlp;    /* NULL: no traces are exported */
 	struct spans spans;
+	struct measures measures;
 	struct answer answer; /* for what this thread answers */
 	int tasks_partitions; /* of the topic */
 	int64_t look_ms;
@@ -249,6 +251,7 @@ void kser_worker_free(struct kser_worker *worker)
 	if (worker->wake_fd >= 0)
 		close(worker->wake_fd);
 	answer_clear(&worker->answer);
+	measures_close(&worker->measures);
 	later_free(worker->later);
 	queue_free(worker->queue);
 	entrypoints_clear(&worker->entrypoints);
@@ -332,6 +335,7 @@ static void report_dead(struct kser_worker *worker, struct kser_task *task, stru
 static void unusable(void *context, struct kser_task *task, const char *reason)
 {
 	struct kser_worker *worker = context;
+	metric_add(worker->measures.unusable, 1);
 	log_warning("a record cannot be used", "topic", worker->tasks_topic, "partition", LOG_INT(task->hold.partition->number),
 		"offset", LOG_INT(task->hold.offset), "reason", reason);
 	report_dead(worker, task, task->message.text, reason);
@@ -448,6 +452,7 @@ static void serve(void *context, int wait_ms)
 	heed_time(worker);
 	reporter_send_asked(worker->reporter);
 	reporter_beat(worker->reporter);
+	measures_note_round(&worker->measures, &worker->hand, !reporter_is_silent(worker->reporter));
 }
 
 static void look_at_slots(struct kser_worker *worker, int64_t now_ms)
@@ -506,7 +511,8 @@ static enum status wait_for_topic(struct kser_worker *worker, const char *topic,
 static enum status open_replies(struct kser_worker *worker, struct error *err)
 {
 	struct replies_setup setup = {.brokers = worker->settings.brokers, .properties = &worker->properties, .client_id = "kser-worker",
-		.topic = worker->results_topic, .sealing = worker->settings.sealing, .acknowledged = acknowledged, .given_up = given_up, .refused = refused, .wake = wake, .context = worker};
+		.topic = worker->results_topic, .sealing = worker->settings.sealing, .acknowledged = acknowledged, .given_up = given_up, .refused = refused, .wake = wake,
+		.acknowledged_seconds = worker->measures.acknowledged, .context = worker};
 	return replies_open(&setup, &worker->replies, err);
 }
 
@@ -523,7 +529,8 @@ static enum status open_intake(struct kser_worker *worker, size_t room, struct e
 	struct intake_setup setup = {.brokers = worker->settings.brokers, .properties = &worker->properties, .client_id = "kser-worker",
 		.group = worker->group, .topic = worker->tasks_topic, .wake_fd = worker->wake_fd, .queue = worker->queue, .queue_room = room, .rejoin_ms = worker->settings.rejoin_ms,
 		.in_hand_max = room + (size_t)worker->settings.slots + UNACKNOWLEDGED_MAX, .hand = &worker->hand, .gate = &worker->gate,
-		.claims = &worker->claims, .sealing = worker->settings.sealing, .unusable = unusable, .serve = serve, .context = worker};
+		.claims = &worker->claims, .sealing = worker->settings.sealing, .unusable = unusable, .serve = serve,
+		.lag = worker->measures.lag, .context = worker};
 	enum status status = wait_for_topic(worker, worker->tasks_topic, &worker->tasks_partitions, err);
 	return status ? status : intake_open(&setup, &worker->intake, err);
 }
@@ -561,7 +568,10 @@ static enum status start(struct kser_worker *worker, struct error *err)
 	size_t room = 2 * slots > WAITING_MIN ? 2 * slots : WAITING_MIN;
 	int partitions;
 	make_parts(worker, slots, room);
+	measures_open(&worker->measures, &worker->settings, worker->host, &worker->entrypoints, worker->queue);
 	enum status status = open_tracing(worker, err);
+	if (!status)
+		status = measures_serve(&worker->measures, &worker->settings, err);
 	if (!status)
 		status = open_replies(worker, err);
 	if (!status)
@@ -576,7 +586,7 @@ static enum status start(struct kser_worker *worker, struct error *err)
 		return status;
 	reporter_set_intake(worker->reporter, worker->intake);
 	struct slots_setup setup = {.queue = worker->queue, .entrypoints = &worker->entrypoints, .replies = worker->replies, .later = worker->later,
-		.sealing = worker->settings.sealing, .worker = slice_of(worker->incarnation), .threads_max = slots};
+		.sealing = worker->settings.sealing, .worker = slice_of(worker->incarnation), .measures = &worker->measures, .threads_max = slots};
 	worker->slots = slots_start(&setup);
 	reporter_beat(worker->reporter);
 	log_info("ready", "worker", worker->incarnation, "topic", worker->tasks_topic, "slots", LOG_INT(slots));
@@ -621,6 +631,7 @@ static bool leave(struct kser_worker *worker)
 {
 	bool drained = worker->intake == NULL || drain(worker);
 	bool hurry = signals_count() > 1;
+	measures_stop(&worker->measures);
 	if (worker->queue)
 		queue_close(worker->queue);
 	if (worker->slots)

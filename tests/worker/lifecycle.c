@@ -215,7 +215,7 @@ Test(lifecycle, postinit_may_add_what_is_required)
 
 static void note(void *context, const struct notice *notice)
 {
-	static const char *const names[] = {"execute(", "prerun(", ")", "run(", ")", "postrun(", ")", ")"};
+	static const char *const names[] = {"execute(", "prerun(", ")", "run(", ")", "postrun(", ")", "+", "-", ")"};
 	struct buffer *notes = context;
 	buffer_add_text(notes, names[notice->place]);
 	if (notice->outcome)
@@ -225,14 +225,14 @@ static void note(void *context, const struct notice *notice)
 Test(lifecycle, observers_see_each_place)
 {
 	struct buffer notes CLEANUP(buffer_clear) = {0};
-	const struct observer observer = {note, &notes};
+	const struct observer observer = {.notice = note, .context = &notes};
 	lifecycle_observe(&entrypoints, &observer);
 	struct played well CLEANUP(clear_played) = {0}, badly CLEANUP(clear_played) = {.script = {.fails_in = "run"}};
 	play_task(&well, "{\"size\": 1}", NULL);
-	cr_expect_str_eq(notes.bytes, "execute(prerun()run()postrun())");
+	cr_expect_str_eq(notes.bytes, "execute(prerun()run()postrun()+)");
 	buffer_reset(&notes);
 	play_task(&badly, "{\"size\": 1}", NULL);
-	cr_expect_str_eq(notes.bytes, "execute(prerun()run()!)!");
+	cr_expect_str_eq(notes.bytes, "execute(prerun()run()!-!)!");
 	entrypoints.observer_count = 0;
 }
 
