@@ -5,12 +5,20 @@
 #include "common/limits.h"
 #include "common/memory.h"
 #include "common/utf8.h"
+#include "worker/operation.h"
+
+static void free_names(char **names)
+{
+	for (char **name = names; name && *name; name++)
+		free(*name);
+	free(names);
+}
 
 static void free_entrypoint(struct entrypoint *entrypoint)
 {
-	for (char **name = entrypoint->required; *name; name++)
-		free(*name);
-	free(entrypoint->required);
+	free_names(entrypoint->required);
+	free_names(entrypoint->operation_tasks);
+	free(entrypoint->operation);
 	free(entrypoint->name);
 	free(entrypoint);
 }
@@ -77,6 +85,25 @@ enum status entrypoints_add(struct entrypoints *entrypoints, const struct kser_e
 	entrypoint->number = HASH_COUNT(entrypoints->table);
 	HASH_ADD_KEYPTR(hh, entrypoints->table, entrypoint->name, strlen(entrypoint->name), entrypoint);
 	HASH_SORT(entrypoints->table, by_name);
+	return E_OK;
+}
+
+enum status entrypoints_add_operation(struct entrypoints *entrypoints, const struct kser_operation_class *given, struct error *err)
+{
+	if (given->name && !given->build_tasks)
+		return fail(err, E_INVALID, "operation '%s' has no build_tasks", given->name);
+	struct kser_entrypoint plain = {KSER_ENTRYPOINT, .name = given->name, .required = given->required, .run = operation_plan};
+	enum status status = entrypoints_add(entrypoints, &plain, err);
+	if (status)
+		return status;
+	struct entrypoint *entrypoint;
+	HASH_FIND(hh, entrypoints->table, given->name, strlen(given->name), entrypoint);
+	entrypoint->operation = xcalloc(1, sizeof *entrypoint->operation);
+	entrypoint->operation_tasks = copy_names(given->tasks);
+	*entrypoint->operation = *given;
+	entrypoint->operation->name = entrypoint->name;
+	entrypoint->operation->required = (const char *const *)entrypoint->required;
+	entrypoint->operation->tasks = (const char *const *)entrypoint->operation_tasks;
 	return E_OK;
 }
 

@@ -8,7 +8,7 @@
 #include "common/buffer.h"
 #include "common/error.h"
 #include "common/message.h"
-#include "kser/worker.h"
+#include "kser/operation.h"
 #include "worker/observer.h"
 
 /* As in struct kser_entrypoint; NULL: there is none. */
@@ -28,6 +28,8 @@ struct entrypoint {
 	struct triggers triggers;
 	void *context;
 	size_t number; /* from 0, as they came */
+	struct kser_operation_class *operation; /* NULL: it is a task's */
+	char **operation_tasks;
 	UT_hash_handle hh;
 };
 
@@ -44,6 +46,12 @@ void entrypoints_clear(struct entrypoints *entrypoints);
 
 /* E_INVALID: the name or `run` is missing or unusable; E_CONFLICT: the name is taken. */
 MUST_USE enum status entrypoints_add(struct entrypoints *entrypoints, const struct kser_entrypoint *entrypoint, struct error *err);
+
+/* The same for an operation. */
+MUST_USE enum status entrypoints_add_operation(struct entrypoints *entrypoints, const struct kser_operation_class *operation, struct error *err);
+
+/* Those of a worker. */
+struct entrypoints *worker_entrypoints(struct kser_worker *worker);
 
 /* NULL when there is none of that name. */
 const struct entrypoint *entrypoints_find(const struct entrypoints *entrypoints, struct slice name);

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 
+#include "worker/made.h"
 #include "worker/result.h"
 #include "worker/task.h"
 #include "worker/task_log.h"
@@ -41,7 +42,8 @@ static enum kser_outcome prerun(const struct life *life)
 {
 	notice(life, PLACE_PRERUN_BEGIN, KSER_SUCCESS);
 	task_log_step(life->entrypoints, life->entrypoint, life->task, "PreRun");
-	const char *missing = entrypoint_missing(life->entrypoint, life->task->message.params);
+	/* An operation looks itself, with its own words. */
+	const char *missing = life->entrypoint->operation ? NULL : entrypoint_missing(life->entrypoint, life->task->message.params);
 	enum kser_outcome outcome = missing ? kser_result_fail(life->result, 400, "ValidationError", "Missing parameter: %s", missing)
 		: call(life, life->entrypoint->triggers.prerun);
 	notice(life, PLACE_PRERUN_END, outcome);
@@ -66,10 +68,20 @@ static enum kser_outcome postrun(const struct life *life)
 	return outcome;
 }
 
+/* That of a task made in code was called when it was made. */
+static enum kser_outcome postinit(const struct life *life)
+{
+	struct made *made = life->task->made;
+	if (!made)
+		return call(life, life->entrypoint->triggers.postinit);
+	kser_result_add(life->result, &made->birth);
+	return made->birth.raised ? KSER_FAILURE : KSER_SUCCESS;
+}
+
 /* Up to the first error. */
 static enum kser_outcome take_steps(const struct life *life)
 {
-	enum kser_outcome outcome = call(life, life->entrypoint->triggers.postinit);
+	enum kser_outcome outcome = postinit(life);
 	if (!outcome)
 		outcome = prerun(life);
 	if (!outcome)
@@ -115,21 +127,23 @@ static enum kser_outcome end_well(const struct life *life, enum lifecycle_errors
 	result_settle(life->result, outcome);
 	if (outcome && errors == ERRORS_CAUGHT)
 		return end_failed(life, outcome);
+	life->result->raised = outcome != KSER_SUCCESS;
 	return outcome || life->result->retcode == 0 ? outcome : KSER_FAILURE;
 }
 
 static enum kser_outcome end(const struct life *life, enum kser_outcome outcome, enum lifecycle_errors errors)
 {
 	result_settle(life->result, outcome);
-	if (outcome && errors == ERRORS_PASSED_ON)
+	if (outcome && errors == ERRORS_PASSED_ON) {
+		life->result->raised = true;
 		return outcome;
-	bool failed = outcome || life->result->retcode != 0;
+	}
 	if (!is_looked_at(life)) {
-		notice(life, failed ? PLACE_ERROR : PLACE_SUCCESS, outcome);
+		notice(life, outcome || life->result->retcode != 0 ? PLACE_ERROR : PLACE_SUCCESS, outcome);
 		return outcome;
 	}
 	make_whole(life);
-	return failed ? end_failed(life, outcome) : end_well(life, errors);
+	return outcome || life->result->retcode != 0 ? end_failed(life, outcome) : end_well(life, errors);
 }
 
 enum kser_outcome lifecycle_run(const struct entrypoints *entrypoints, const struct entrypoint *entrypoint, struct kser_task *task, struct kser_result *result,

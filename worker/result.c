@@ -3,9 +3,11 @@
 #include <json-c/json.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "common/limits.h"
 #include "common/memory.h"
+#include "kser/operation.h"
 
 void result_clear(struct kser_result *result)
 {
@@ -21,8 +23,11 @@ void result_clear(struct kser_result *result)
 
 void kser_result_clear(struct kser_result *result)
 {
-	struct kser_result kept = {.whole = result->whole, .uuid = result->uuid};
-	result->uuid = (struct buffer){0};
+	struct kser_result kept = {.whole = result->whole};
+	if (result->whole) {
+		kept.uuid = result->uuid;
+		result->uuid = (struct buffer){0};
+	}
 	result_clear(result);
 	*result = kept;
 }
@@ -63,7 +68,7 @@ static void drop_carried(struct output *output, bool *carried)
 	*carried = false;
 }
 
-void result_fail(struct kser_result *result, int32_t code, const char *name, struct slice extra, struct slice message)
+static void put_error(struct kser_result *result, int32_t code, const char *name, const char *msgid, struct slice extra, struct slice message)
 {
 	result->retcode = code > 0 ? code : 500;
 	if (result->err_carried)
@@ -78,11 +83,16 @@ void result_fail(struct kser_result *result, int32_t code, const char *name, str
 	buffer_add_text(&error, ",\"message\":");
 	buffer_add_json_string(&error, buffer_slice(&result->message));
 	buffer_add_text(&error, ",\"msgid\":");
-	buffer_add_json_string(&error, slice_of(message_id(name ? name : "InternalError")));
+	add_clean_string(&error, slice_of(msgid ? msgid : message_id(name ? name : "InternalError")));
 	buffer_add_text(&error, ",\"extra\":");
 	buffer_add_slice(&error, extra.length ? extra : slice_of("{}"));
 	buffer_add_text(&error, ",\"stack\":null}");
 	retval_put(&result->retval, slice_of("error"), buffer_slice(&error));
+}
+
+void result_fail(struct kser_result *result, int32_t code, const char *name, struct slice extra, struct slice message)
+{
+	put_error(result, code, name, NULL, extra, message);
 }
 
 static void add_formatted(struct buffer *out, const char *format, va_list arguments)
@@ -146,6 +156,54 @@ void kser_result_print_err(struct kser_result *result, const char *format, ...)
 	result->err_carried = false;
 	add_line(&result->err, format, arguments);
 	va_end(arguments);
+}
+
+void kser_result_set_stdout(struct kser_result *result, const char *text)
+{
+	drop_carried(&result->out, &result->out_carried);
+	output_add(&result->out, text, strlen(text));
+}
+
+void kser_result_set_stderr(struct kser_result *result, const char *text)
+{
+	drop_carried(&result->err, &result->err_carried);
+	buffer_clear(&result->message);
+	output_add(&result->err, text, strlen(text));
+}
+
+/* ---- adding ---- */
+
+static void copy_output(struct output *output, const struct output *other)
+{
+	output_clear(output);
+	buffer_add_slice(&output->kept, buffer_slice(&other->kept));
+	output->bytes = other->bytes;
+}
+
+static void add_reasons(struct kser_result *result, const struct kser_result *other)
+{
+	if (other->err.bytes == 0 && other->message.length == 0)
+		return;
+	copy_output(&result->err, &other->err);
+	result->err_carried = false;
+	buffer_reset(&result->message);
+	buffer_add_slice(&result->message, buffer_slice(&other->message));
+}
+
+void kser_result_add(struct kser_result *result, const struct kser_result *other)
+{
+	if (other->retcode > result->retcode)
+		result->retcode = other->retcode;
+	if (other->out.bytes > 0) {
+		copy_output(&result->out, &other->out);
+		result->out_carried = false;
+	}
+	add_reasons(result, other);
+	retval_add(&result->retval, &other->retval);
+	if (other->task_count > 0) {
+		result_add_planned(result, buffer_slice(&other->tasks));
+		result->task_count += other->task_count - 1;
+	}
 }
 
 /* ---- looking ---- */
@@ -219,6 +277,19 @@ static struct slice json_text(struct json_object *value)
 	struct slice text;
 	text.start = json_object_to_json_string_length(value, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &text.length);
 	return text;
+}
+
+enum kser_outcome kser_result_fail_with(struct kser_result *result, const struct kser_error *given)
+{
+	struct kser_error error = {0};
+	memcpy(&error, given, given->size < sizeof error ? given->size : sizeof error);
+	struct slice extra = error.extra ? json_text(error.extra) : slice_of("{}");
+	struct json_value value;
+	struct error err;
+	if (json_validate(extra, MESSAGE_BYTES_MAX, &value, &err) || value.kind != JSON_OBJECT)
+		extra = slice_of("{}");
+	put_error(result, error.code, error.name, error.msgid, extra, slice_of(error.message ? error.message : ""));
+	return KSER_FAILURE;
 }
 
 void kser_result_put(struct kser_result *result, const char *key, struct json_object *value)
@@ -359,7 +430,7 @@ void result_add_sum(struct buffer *out, struct buffer *inherited, struct slice u
 	}
 	struct buffer text CLEANUP(buffer_clear) = {0};
 	struct buffer keys CLEANUP(buffer_clear) = {0};
-	int32_t before = previous ? previous->retcode : own->retcode;
+	int32_t before = previous ? previous->retcode : 0;
 	buffer_add_text(out, "{\"uuid\":");
 	buffer_add_slice(out, uuid_of_sum(uuid, previous));
 	buffer_add_text(out, ",\"retcode\":");
@@ -392,6 +463,8 @@ void result_join(struct kser_result *result, struct slice uuid, const struct res
 	buffer_reset(&result->uuid);
 	buffer_add_slice(&result->uuid, uuid_of_sum(uuid, previous));
 	result->whole = true;
+	int32_t before = previous ? previous->retcode : 0;
+	result->retcode = result->retcode > before ? result->retcode : before;
 	if (!previous)
 		return;
 	if (result->out.bytes == 0)
@@ -399,5 +472,25 @@ void result_join(struct kser_result *result, struct slice uuid, const struct res
 	if (result->err.bytes == 0 && result->message.length == 0)
 		carry_output(&result->err, previous->stderr_text, &result->err_carried);
 	retval_carry(&result->retval, previous->retval);
-	result->retcode = result->retcode > previous->retcode ? result->retcode : previous->retcode;
+}
+
+void result_close(struct kser_result *result)
+{
+	result->whole = false;
+	result->out_carried = false;
+	result->err_carried = false;
+	retval_unmark(&result->retval);
+}
+
+struct kser_result *kser_result_new(void)
+{
+	return xcalloc(1, sizeof(struct kser_result));
+}
+
+void kser_result_free(struct kser_result *result)
+{
+	if (!result)
+		return;
+	result_clear(result);
+	free(result);
 }

@@ -26,6 +26,8 @@ struct kser_result {
 	bool err_carried;
 	struct buffer uuid; /* a JSON string with its quotes */
 
+	bool raised;         /* an error that was passed on */
+
 	struct buffer shown; /* what kser_result_stdout or kser_result_stderr gave out */
 };
 
@@ -45,6 +47,9 @@ void result_settle(struct kser_result *result, enum kser_outcome outcome);
  * `uuid` (a JSON string with its quotes) is its uuid unless `previous` has one.
  */
 void result_join(struct kser_result *result, struct slice uuid, const struct result *previous);
+
+/* Makes a whole one a result of its own: nothing in it is marked as carried any more. It keeps its uuid. */
+void result_close(struct kser_result *result);
 
 /* Adds an element of the plan: a JSON object as text. */
 void result_add_planned(struct kser_result *result, struct slice task);

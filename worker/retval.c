@@ -32,7 +32,7 @@ static struct retval_member *find(const struct retval *retval, struct slice key)
 	return member;
 }
 
-static struct retval_member *add(struct retval *retval, struct slice key)
+static struct retval_member *insert(struct retval *retval, struct slice key)
 {
 	struct retval_member *member = xcalloc(1, sizeof *member + key.length + 1);
 	memcpy(member->key, key.start, key.length);
@@ -59,7 +59,7 @@ void retval_put(struct retval *retval, struct slice key, struct slice value)
 {
 	struct retval_member *member = find(retval, key);
 	if (!member)
-		member = add(retval, key);
+		member = insert(retval, key);
 	free(member->value);
 	member->value = xstrndup(value.start, value.length);
 	member->value_length = value.length;
@@ -72,6 +72,12 @@ bool retval_get(const struct retval *retval, const char *key, struct slice *valu
 	if (member)
 		*value = (struct slice){member->value, member->value_length};
 	return member != NULL;
+}
+
+void retval_add(struct retval *retval, const struct retval *other)
+{
+	for (struct retval_member *member = other->members; member; member = member->hh.next)
+		retval_put(retval, (struct slice){member->key, member->key_length}, (struct slice){member->value, member->value_length});
 }
 
 void retval_carry(struct retval *retval, struct json_value previous)
@@ -90,6 +96,12 @@ void retval_carry(struct retval *retval, struct json_value previous)
 	for (struct retval_member *newer = own.members; newer; newer = newer->hh.next)
 		retval_put(retval, (struct slice){newer->key, newer->key_length}, (struct slice){newer->value, newer->value_length});
 	retval_clear(&own);
+}
+
+void retval_unmark(struct retval *retval)
+{
+	for (struct retval_member *member = retval->members; member; member = member->hh.next)
+		member->carried = false;
 }
 
 void retval_add_carried(struct buffer *out, const struct retval *retval)

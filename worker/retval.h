@@ -25,8 +25,14 @@ void retval_put(struct retval *retval, struct slice key, struct slice value);
 /* The value of a key, valid until it is put anew; false when there is none. */
 bool retval_get(const struct retval *retval, const char *key, struct slice *value);
 
+/* Puts all members of another one. */
+void retval_add(struct retval *retval, const struct retval *other);
+
 /* Puts the members of `previous` (an object) before the own ones, which update them; those that only `previous` has are marked as carried. */
 void retval_carry(struct retval *retval, struct json_value previous);
+
+/* Takes all marks away. */
+void retval_unmark(struct retval *retval);
 
 /* Adds the marked keys as the elements of a JSON array, without its brackets. */
 void retval_add_carried(struct buffer *out, const struct retval *retval);

@@ -86,6 +86,7 @@ static void run_task(const struct slots_setup *setup, struct kser_task *task, st
 	struct kser_result result CLEANUP(result_clear) = {0};
 	int64_t started_us = clock_monotonic_us();
 	atomic_store_explicit(&task->started_ms, started_us / 1000, memory_order_relaxed);
+	task->entrypoints = setup->entrypoints;
 	measures_note_start(setup->measures, started_us / 1000 - task->entered_ms);
 	enum kser_outcome outcome = start_task(setup, task, &result);
 	measure(setup, task, outcome, started_us);

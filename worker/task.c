@@ -13,6 +13,7 @@
 #include "common/log.h"
 #include "common/memory.h"
 #include "kser/worker.h"
+#include "worker/made.h"
 
 struct task_text {
 	struct task_text *next;
@@ -86,12 +87,28 @@ bool task_stops_on_silence(const struct kser_task *task)
 /* Between a command's end, which closes its descriptor, and a word that it is to end. */
 static pthread_mutex_t stop_lock = PTHREAD_MUTEX_INITIALIZER;
 
+static void cancel_all(struct kser_task *task)
+{
+	for (; task; task = task->inner) {
+		atomic_store(&task->cancelled, true);
+		if (task->stop_fd >= 0)
+			(void)eventfd_write(task->stop_fd, 1);
+	}
+}
+
 void task_cancel(struct kser_task *task)
 {
 	pthread_mutex_lock(&stop_lock);
-	atomic_store(&task->cancelled, true);
-	if (task->stop_fd >= 0)
-		(void)eventfd_write(task->stop_fd, 1);
+	cancel_all(task);
+	pthread_mutex_unlock(&stop_lock);
+}
+
+void task_set_inner(struct kser_task *task, struct kser_task *inner)
+{
+	pthread_mutex_lock(&stop_lock);
+	task->inner = inner;
+	if (inner && atomic_load(&task->cancelled))
+		cancel_all(inner);
 	pthread_mutex_unlock(&stop_lock);
 }
 
@@ -129,6 +146,7 @@ void task_free_repeats(struct kser_task *task)
 void task_free(struct kser_task *task)
 {
 	task_free_repeats(task);
+	made_free(task->made);
 	buffer_clear(&task->own_params);
 	buffer_clear(&task->reply.text);
 	buffer_clear(&task->opened);

@@ -21,6 +21,8 @@
 #include "worker/outgoing.h"
 
 struct entrypoint;
+struct entrypoints;
+struct made;
 struct partition;
 
 /* A record that waits for the task's answer: its own, and repeats of it that came meanwhile. */
@@ -89,6 +91,10 @@ struct kser_task {
 	struct task_trace *trace;      /* while its spans are made (spans.h); else NULL */
 	struct buffer own_params; /* what message.params points to once a parameter was set */
 
+	const struct entrypoints *entrypoints; /* what it runs among; NULL in tests */
+	struct made *made;       /* of a task that code made; else NULL */
+	struct kser_task *inner; /* the one that runs within it now; guarded by what guards stop_fd */
+
 	/* any thread */
 	atomic_bool cancelled; /* what it returns does not count, it is released */
 	int stop_fd;           /* an eventfd written by task_cancel, while a command runs; else -1 */
@@ -119,6 +125,9 @@ bool task_stops_on_silence(const struct kser_task *task);
 
 /* Its entrypoint is to end, as kser_task_cancelled tells it, and the command that it waits for. */
 void task_cancel(struct kser_task *task);
+
+/* `inner` (NULL: nothing more) runs within it: task_cancel tells it too, also when it was called before. */
+void task_set_inner(struct kser_task *task, struct kser_task *inner);
 
 /* From now on task_cancel writes to `fd` (-1: no more), also when it was called before. */
 void task_set_stop_fd(struct kser_task *task, int fd);

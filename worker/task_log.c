@@ -17,6 +17,15 @@ static bool is_wanted(const struct entrypoints *entrypoints, enum log_level leve
 	return task_log_is_on(entrypoints) && log_is_on(level);
 }
 
+void task_log_registered(const struct entrypoints *entrypoints, const char *name)
+{
+	if (!is_wanted(entrypoints, LOG_LEVEL_DEBUG))
+		return;
+	struct buffer line CLEANUP(buffer_clear) = {0};
+	buffer_printf(&line, "Controller.Registered: %s", name);
+	log_debug(line.bytes);
+}
+
 static void add_uuid(struct buffer *out, const struct kser_task *task)
 {
 	struct buffer scratch CLEANUP(buffer_clear) = {0};

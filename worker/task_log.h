@@ -9,6 +9,9 @@
 
 bool task_log_is_on(const struct entrypoints *entrypoints);
 
+/* debug: Controller.Registered: {name} */
+void task_log_registered(const struct entrypoints *entrypoints, const char *name);
+
 /* debug: {C}.{step}: {P}[{U}] */
 void task_log_step(const struct entrypoints *entrypoints, const struct entrypoint *entrypoint, const struct kser_task *task, const char *step);
 

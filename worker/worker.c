@@ -34,6 +34,7 @@
 #include "worker/spans.h"
 #include "worker/stock.h"
 #include "worker/task.h"
+#include "worker/task_log.h"
 
 /* A task that is to run alone waits so long for the others, and one behind full slots before it may be handed back. */
 #define ALONE_WAIT_MS 2000
@@ -238,10 +239,30 @@ bool kser_worker_register(struct kser_worker *worker, const struct kser_entrypoi
 	struct kser_entrypoint known = {0};
 	memcpy(&known, entrypoint, entrypoint->size < sizeof known ? entrypoint->size : sizeof known);
 	struct error err;
-	if (!entrypoints_add(&worker->entrypoints, &known, &err))
+	if (!entrypoints_add(&worker->entrypoints, &known, &err)) {
+		task_log_registered(&worker->entrypoints, known.name);
 		return true;
+	}
 	buffer_printf(&worker->mistakes, "%s\n", err.text);
 	return false;
+}
+
+bool kser_worker_register_operation(struct kser_worker *worker, const struct kser_operation_class *operation)
+{
+	struct kser_operation_class known = {0};
+	memcpy(&known, operation, operation->size < sizeof known ? operation->size : sizeof known);
+	struct error err;
+	if (!entrypoints_add_operation(&worker->entrypoints, &known, &err)) {
+		task_log_registered(&worker->entrypoints, known.name);
+		return true;
+	}
+	buffer_printf(&worker->mistakes, "%s\n", err.text);
+	return false;
+}
+
+struct entrypoints *worker_entrypoints(struct kser_worker *worker)
+{
+	return &worker->entrypoints;
 }
 
 void kser_worker_free(struct kser_worker *worker)

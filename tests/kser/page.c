@@ -18,18 +18,31 @@ static const char *page(void)
 	return room;
 }
 
-bool page_lists(const char *family, const char *vector)
+/* The row that names the vector, up to its end; NULL when there is none. */
+static const char *find_row(const char *family, const char *vector, const char **end)
 {
 	char row[100], name[300];
 	snprintf(row, sizeof row, "\n| `%s` |", family);
 	snprintf(name, sizeof name, "`%s`", vector);
 	for (const char *line = page(); (line = strstr(line, row)); line++) {
-		const char *end = strchr(line + 1, '\n');
+		*end = strchr(line + 1, '\n');
 		const char *found = strstr(line + strlen(row), name);
-		if (found && end && found < end)
-			return true;
+		if (found && *end && found < *end)
+			return line;
 	}
-	return false;
+	return NULL;
+}
+
+bool page_lists(const char *family, const char *vector)
+{
+	const char *end;
+	return find_row(family, vector, &end) != NULL;
+}
+
+bool page_says(const char *family, const char *vector, const char *words)
+{
+	const char *end, *row = find_row(family, vector, &end), *found = row ? strstr(row, words) : NULL;
+	return found && found < end;
 }
 
 void page_expect_counts(const char *family, int vectors, int same)

@@ -11,5 +11,8 @@
 /* Whether a row of the family names the vector: it is to come out differently, or does not apply. */
 bool page_lists(const char *family, const char *vector);
 
+/* Whether the row that names the vector has these words, too. */
+bool page_says(const char *family, const char *vector, const char *words);
+
 /* Fails the test unless the family's row of counts begins with these: so many vectors, so many the same. */
 void page_expect_counts(const char *family, int vectors, int same);

@@ -203,11 +203,37 @@ KSER_EXPORT const char *kser_result_stderr(struct kser_result *result);
 KSER_EXPORT struct json_object *kser_result_object(struct kser_result *result);
 
 /*
+ * Adds a result by kser's sum: the greater retcode, later keys of retval win, a later stdout or stderr that says something replaces the
+ * earlier one. A plan goes behind the plan that is there. `other` is left as it is.
+ */
+KSER_EXPORT void kser_result_add(struct kser_result *result, const struct kser_result *other);
+
+/* Says stdout or stderr anew, without a line end; "" takes back what was said. */
+KSER_EXPORT void kser_result_set_stdout(struct kser_result *result, const char *text);
+KSER_EXPORT void kser_result_set_stderr(struct kser_result *result, const char *text);
+
+/*
  * Says why the task fails: retcode `code` (above 0; else 500), the error's name ("ValidationError", "NotFound", …; NULL:
  * "InternalError") and a message, which also becomes stderr unless something was printed there. The last call counts.
  * Returns KSER_FAILURE; to have the task tried again return KSER_RETRY instead.
  */
 KSER_EXPORT enum kser_outcome kser_result_fail(struct kser_result *result, int32_t code, const char *name, const char *format, ...) KSER_PRINTF(4, 5);
+
+/*
+ * An error in all its parts: what retval.error says. Begin the initializer with KSER_ERROR; zeroed members have their defaults.
+ */
+struct kser_error {
+	size_t size; /* KSER_ERROR sets it */
+	int32_t code; /* the retcode; 500 unless above 0 */
+	const char *name; /* InternalError */
+	const char *message;
+	const char *msgid; /* what kser's errors of that name have, else Err-00000 */
+	struct json_object *extra; /* an object; borrowed */
+};
+#define KSER_ERROR .size = sizeof(struct kser_error)
+
+/* As kser_result_fail. */
+KSER_EXPORT enum kser_outcome kser_result_fail_with(struct kser_result *result, const struct kser_error *error);
 
 /*
  * Adds a task to the plan: when this task succeeds, the tasks of its plan run right after it, in this order, before those
