@@ -11,7 +11,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import ConfigResource, NewPartitions
 
 from fault.arena import memory, wait_until
-from fault.points import lose_messages
+from fault.points import lose_messages, wait_for_dispatches
 from fault.run import fault
 from fault.wire import delete_records
 
@@ -74,8 +74,7 @@ def records_deleted(run):
         arena.leave(worker)
     begin = time.time()
     ids = run.submit_many([([arena.work(), arena.work()], {}) for _ in range(10)])
-    wait_until(lambda: arena.statuses(ids)["RUNNING"] == 10, 30, "the first tasks to be dispatched")
-    time.sleep(0.5)
+    wait_for_dispatches(run, ids)
     ends = arena.kafka.ends(arena.topic("tasks"))
     codes = delete_records(int(arena.kafka.brokers.split(":")[1]), arena.topic("tasks"), {n: -1 for n in range(len(ends))})
     run.demand(not any(codes), "run", f"could not delete the records: {codes}")
@@ -113,11 +112,11 @@ def recreate(run, name, partitions):
 @fault("too-large-for-broker", "the broker takes smaller messages than kser allows: such a task ends FAILED, the others go on", "broker", seeds=1, fresh=True)
 def too_large(run):
     kafka, topic = run.arena.kafka, run.arena.topic("tasks")
-    change = ConfigResource(ConfigResource.Type.TOPIC, topic, set_config={"max.message.bytes": "20000"})
+    change, limit = ConfigResource(ConfigResource.Type.TOPIC, topic, set_config={"max.message.bytes": "20000"}), ConfigResource(ConfigResource.Type.TOPIC, topic)
     admin = kafka.admin()
     for future in admin.alter_configs([change]).values():
         future.result()
-    time.sleep(1)
+    wait_until(lambda: admin.describe_configs([limit])[limit].result()["max.message.bytes"].value == "20000", 10, "the broker to know its limit")
     with run.during(repeats=False):
         large = {"entrypoint": "ledger.work", "params": {"ledger": str(run.arena.executions), "ms": 0, "ballast": "x" * 100000}}
         first = [run.submit(large, expected="FAILED") for _ in range(3)]
@@ -375,8 +374,8 @@ def partitions_added(run):
             for future in admin.create_partitions([NewPartitions(run.arena.topic(name), more)]).values():
                 future.result()
             run.hit()
-        run.sleep(15)  # clients look at the topics every ten seconds
+        # Clients look at the topics every ten seconds.
+        wait_until(lambda: any(run.arena.kafka.ends(run.arena.topic("tasks"))[12:]), 60, "a new partition to be used")
     run.flow(100)
     used = [n for n, end in enumerate(run.arena.kafka.ends(run.arena.topic("tasks"))) if end]
     run.note(f"task partitions in use: {len(used)} of 18")
-    run.demand(any(n >= 12 for n in used), "run", "the new partitions are not used")

@@ -141,6 +141,18 @@ def lose_point(run):
     run.flow(20)
 
 
+def wait_for_dispatches(run, ids):
+    """Until a record of each of these operations is in the default queue's topic."""
+    reached, missing = {}, set(ids)
+
+    def all_there():
+        values = b"".join(record.value() or b"" for record in run.arena.kafka.read_from(run.arena.topic("tasks"), reached))
+        missing.difference_update([id for id in missing if id.encode() in values])
+        return not missing
+
+    wait_until(all_there, 30, "the first tasks to be dispatched")
+
+
 def lose_messages(run, count=10):
     """Operations whose first dispatch is in the topic and will never be read: while no worker is there somebody commits offsets beyond them,
     in the way of a worker. The workers come back then."""
@@ -151,9 +163,7 @@ def lose_messages(run, count=10):
     wait_until(lambda: arena.members("workers") == 0 or empty(arena), 30, "the workers' group to be empty")
     begin = time.time()
     ids = run.submit_many([([arena.work(), arena.work()], {}) for _ in range(count)])
-    running = "select count(*) from kser.operations where id = any (%s::uuid[]) and status = 'RUNNING'"
-    wait_until(lambda: arena.ask(running, ids) == count, 30, "the first tasks to be dispatched")
-    time.sleep(0.5)  # what is on its way to the broker arrives
+    wait_for_dispatches(run, ids)
     ends = arena.kafka.ends(arena.topic("tasks"))
     codes = commit(int(arena.kafka.brokers.split(":")[1]), f"{arena.prefix}.workers", arena.topic("tasks"), dict(enumerate(ends)), "kser1")
     assert not any(codes), codes
