@@ -2,7 +2,13 @@
 
 import gzip
 import json
+import re
+import uuid
 from pathlib import Path
+
+import pytest
+
+from support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -45,3 +51,35 @@ def test_backup_of_a_database_that_is_not_there(cell, tmp_path):
     assert cell.wait(id)["FAILED"] == 1
     assert [status for _, status, _, _ in cell.tasks(id)] == ["FAILED"] + ["PENDING"] * 4
     assert "/nowhere" in cell.database.value("select stderr from kser.tasks where operation_id = %s and position = 0", id)
+
+
+def bare(entrypoint, **params):
+    """A message as kser's producers send it: an entrypoint and no tasks."""
+    return json.dumps({"uuid": str(uuid.uuid4()), "entrypoint": entrypoint, "params": params, "result": None, "metadata": {}})
+
+
+# A task, an operation, one made of operations, one without tasks, and one in process; sent as bare messages, whatever they are.
+def test_operations_in_code(cell):
+    cell.orchestrator()
+    environment = {key: value for key, value in cell.environment.items() if key != "KSER_DATABASE_URL"}
+    worker = cell.processes.start("dice-worker", "--log-tasks=yes", environment=environment)
+    cell.wait_for_workers(1)
+    cell.kafka.produce(cell.topic("operations"), [bare("jobs.DiceRoll"), bare("jobs.DiceLaunch", rolls=5), bare("jobs.Yahtzee"), bare("jobs.DiceLaunch", rolls=0), bare("jobs.YahtzeeHere")])
+    ids = wait_until(lambda: (lambda found: found if len(found) == 5 else None)([row[0] for row in cell.database.query("select id::text from kser.operations order by id")]),
+                     30, "five operations")
+    assert cell.wait(ids) == {"SUCCESS": 4, "FAILED": 1}
+
+    def tasks(id):
+        return cell.database.query("select entrypoint, status::text, retcode, stdout, stderr from kser.tasks where operation_id = %s order by position", id)
+
+    roll, launch, yahtzee, empty, here = map(tasks, ids)
+    assert [len(list) for list in (roll, launch, yahtzee, empty, here)] == [1, 6, 10, 1, 1]
+    assert [name for name, *_ in yahtzee] == ["jobs.Yahtzee"] + ["jobs.DiceRoll"] * 9
+    assert all(re.fullmatch(r"You made a [1-6]\n", stdout) for *_, stdout, _ in roll + launch[1:] + yahtzee[1:] + here)
+    assert empty == [("jobs.DiceLaunch", "FAILED", 1, None, "Nothing to do, empty operation !")]
+    assert cell.database.value("select retval from kser.operations where id = %s", ids[4])["rolls"] == 9
+    log = worker.log.read_text()
+    assert len(re.findall(r'"DiceRoll\.Success: jobs\.DiceRoll\[[0-9a-f-]{36}\]: You made a [1-6]" retcode=0', log)) == 1 + 5 + 9 + 9
+    assert f'level=error program=dice-worker message="DiceLaunch.Failed: jobs.DiceLaunch[' in log and "Yahtzee.SetStatus: jobs.Yahtzee[" in log
+    with pytest.raises(Exception, match="at least one task"):
+        cell.submit(name="nothing")
