@@ -175,6 +175,8 @@ static enum status take_result(struct slice text, struct kser_result *result, st
 	struct json_value task;
 	while (tasks.kind == JSON_ARRAY && json_next_element(&elements, &task))
 		result_add_planned(result, task.text);
+	if (tasks.kind == JSON_ARRAY && result->task_count == 0)
+		kser_result_fail(result, 1, "ValidationError", "Nothing to do, empty operation !");
 	return E_OK;
 }
 
@@ -185,7 +187,9 @@ static enum kser_outcome read_result_file(const char *path, struct kser_result *
 	enum status status = read_file(path, &text, &err);
 	if (!status && text.length > 0)
 		status = take_result(buffer_slice(&text), result, &err);
-	return status ? kser_result_fail(result, 500, "InternalError", "result file: %s", err.text) : KSER_SUCCESS;
+	if (status)
+		return kser_result_fail(result, 500, "InternalError", "result file: %s", err.text);
+	return result->retcode == 0 ? KSER_SUCCESS : KSER_FAILURE;
 }
 
 /* ---- the outcome ---- */
@@ -261,7 +265,8 @@ static enum status run_stoppable(struct process_request *request, struct kser_ta
 	return status;
 }
 
-static enum kser_outcome run_words(const struct command *command, char *const *words, int64_t limit_ms, struct kser_task *task, struct kser_result *result)
+static enum kser_outcome run_words(const struct command *command, char *const *words, struct slice input, int64_t limit_ms, struct kser_task *task,
+	struct kser_result *result)
 {
 	struct error err;
 	struct buffer result_file CLEANUP(buffer_clear) = {0};
@@ -270,7 +275,7 @@ static enum kser_outcome run_words(const struct command *command, char *const *w
 	struct environment environment CLEANUP(environment_clear) = {0};
 	environment_fill(&environment, command, task, result_file.bytes);
 	struct process_request request = {.launcher = command->host->launcher, .words = words, .environment = environment.variables,
-		.input = task->message.text, .limit_ms = limit_ms};
+		.input = input, .limit_ms = limit_ms};
 	struct process_outcome process CLEANUP(process_outcome_clear) = {0};
 	enum kser_outcome outcome = run_stoppable(&request, task, &process, &err) ? kser_result_fail(result, 500, "InternalError", "%s", err.text)
 		: conclude(&process, &request, result_file.bytes, result);
@@ -278,15 +283,21 @@ static enum kser_outcome run_words(const struct command *command, char *const *w
 	return outcome;
 }
 
+enum kser_outcome command_execute(const struct command *command, const struct arguments *arguments, struct slice input, int64_t limit_ms, struct kser_task *task,
+	struct kser_result *result)
+{
+	struct arguments filled CLEANUP(arguments_clear) = {0};
+	struct error err;
+	if (arguments_fill(arguments, task->message.params, &filled, &err))
+		return kser_result_fail(result, 400, "ValidationError", "%s", err.text);
+	return run_words(command, filled.words, input, limit_ms, task, result);
+}
+
 enum kser_outcome command_run(struct kser_task *task, struct kser_result *result, void *context)
 {
 	const struct command *command = context;
-	struct arguments filled CLEANUP(arguments_clear) = {0};
-	struct error err;
-	if (arguments_fill(&command->arguments, task->message.params, &filled, &err))
-		return kser_result_fail(result, 400, "ValidationError", "%s", err.text);
 	int64_t left_ms = task_left_ms(task, command->timeout_ms);
 	if (left_ms == 0)
 		return kser_result_fail(result, 504, "Timeout", "the deadline had passed before the start");
-	return run_words(command, filled.words, left_ms > 0 ? left_ms : 0, task, result);
+	return command_execute(command, &command->arguments, task->message.text, left_ms > 0 ? left_ms : 0, task, result);
 }

@@ -24,12 +24,23 @@ struct command_host {
 	const char *folder;   /* of the result files */
 };
 
+/* Commands around it; see worker/hooks.h. */
+enum hook { HOOK_PRERUN, HOOK_POSTRUN, HOOK_ONSUCCESS, HOOK_ONERROR, HOOKS };
+
 struct command {
 	struct arguments arguments;
+	struct arguments hooks[HOOKS]; /* without words: there is none */
 	int64_t timeout_ms; /* 0 = none */
 	char **variables;   /* NAME=value, NULL-terminated; NULL = none */
 	const struct command_host *host;
 };
+
+/*
+ * Runs one command line for a task: `input` on its standard input, at most `limit_ms` (0 = none). `result` is empty and gets what it said,
+ * also when it fails.
+ */
+MUST_USE enum kser_outcome command_execute(const struct command *command, const struct arguments *arguments, struct slice input, int64_t limit_ms, struct kser_task *task,
+	struct kser_result *result);
 
 /* The `run` of an entrypoint whose context is a struct command. */
 enum kser_outcome command_run(struct kser_task *task, struct kser_result *result, void *command);

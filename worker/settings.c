@@ -61,7 +61,7 @@ static const struct setting settings_table[] = {
 const struct program worker_program = {
 	.name = "kser-worker",
 	.summary = "Runs the tasks of a queue: commands, plug-ins and a few entrypoints for trying out. The file names commands as "
-		"[entrypoint NAME] with command, timeout, required and env.NAME.",
+		"[entrypoint NAME] with command, timeout, required, env.NAME, and commands around it: prerun, postrun, onsuccess, onerror.",
 	.usage = "[options]",
 	.section = "worker",
 	.settings = settings_table,
@@ -118,13 +118,26 @@ static enum status set_variable(struct command_entrypoint *entrypoint, const cha
 	return E_OK;
 }
 
-static enum status set_command(struct command_entrypoint *entrypoint, const char *value, struct error *err)
+static const char *const hook_names[HOOKS] = {[HOOK_PRERUN] = "prerun", [HOOK_POSTRUN] = "postrun", [HOOK_ONSUCCESS] = "onsuccess", [HOOK_ONERROR] = "onerror"};
+
+/* Where the command line of a key goes; NULL: it is none's. */
+static struct arguments *arguments_of(struct command_entrypoint *entrypoint, const char *key)
 {
-	if (entrypoint->command.arguments.words)
-		return fail(err, E_INVALID, "entrypoint %s: command is given twice", entrypoint->name);
+	if (strcmp(key, "command") == 0)
+		return &entrypoint->command.arguments;
+	for (size_t i = 0; i < HOOKS; i++)
+		if (strcmp(key, hook_names[i]) == 0)
+			return &entrypoint->command.hooks[i];
+	return NULL;
+}
+
+static enum status set_command(const char *name, struct arguments *arguments, const char *key, const char *value, struct error *err)
+{
+	if (arguments->words)
+		return fail(err, E_INVALID, "entrypoint %s: %s is given twice", name, key);
 	struct error reason;
-	if (arguments_parse(value, &entrypoint->command.arguments, &reason))
-		return fail(err, E_INVALID, "entrypoint %s: command: %s", entrypoint->name, reason.text);
+	if (arguments_parse(value, arguments, &reason))
+		return fail(err, E_INVALID, "entrypoint %s: %s: %s", name, key, reason.text);
 	return E_OK;
 }
 
@@ -136,14 +149,15 @@ static enum status take_key(void *context, const char *section, const char *key,
 		return fail(err, E_INVALID, "unknown section [%.100s], known are [worker], [kafka] and [entrypoint NAME]", section);
 	const char *name = section + sizeof prefix - 1;
 	struct command_entrypoint *entrypoint = find_command(context, name + strspn(name, " \t"));
-	if (strcmp(key, "command") == 0)
-		return set_command(entrypoint, value, err);
+	struct arguments *arguments = arguments_of(entrypoint, key);
+	if (arguments)
+		return set_command(entrypoint->name, arguments, key, value, err);
 	if (strcmp(key, "required") == 0)
 		return set_required(entrypoint, value);
 	if (strncmp(key, "env.", 4) == 0)
 		return set_variable(entrypoint, key + 4, value, err);
 	if (strcmp(key, "timeout") != 0)
-		return fail(err, E_INVALID, "entrypoint %s: unknown key %.100s, known are command, timeout, required and env.NAME", entrypoint->name, key);
+		return fail(err, E_INVALID, "entrypoint %s: unknown key %.100s, known are command, prerun, postrun, onsuccess, onerror, timeout, required and env.NAME", entrypoint->name, key);
 	struct error reason;
 	if (setting_store(&timeout_setting, value, &entrypoint->command, &reason))
 		return fail(err, E_INVALID, "entrypoint %s: timeout: %s", entrypoint->name, reason.text);
@@ -219,6 +233,8 @@ void worker_settings_clear(struct worker_settings *settings)
 		struct command_entrypoint *entrypoint = settings->commands;
 		settings->commands = entrypoint->next;
 		arguments_clear(&entrypoint->command.arguments);
+		for (size_t i = 0; i < HOOKS; i++)
+			arguments_clear(&entrypoint->command.hooks[i]);
 		free_list(entrypoint->command.variables);
 		free_list(entrypoint->required);
 		free(entrypoint->name);

@@ -21,6 +21,7 @@
 #include "common/memory.h"
 #include "worker/answer.h"
 #include "worker/control.h"
+#include "worker/hooks.h"
 #include "worker/intake.h"
 #include "worker/lifecycle.h"
 #include "worker/measures.h"
@@ -291,6 +292,7 @@ static enum status add_commands(struct kser_worker *worker, struct error *err)
 		command->command.host = &worker->commands;
 		struct kser_entrypoint entrypoint = {KSER_ENTRYPOINT, .name = command->name, .run = command_run,
 			.required = (const char *const *)command->required, .context = &command->command};
+		hooks_set(&entrypoint, &command->command);
 		status = entrypoints_add(&worker->entrypoints, &entrypoint, err);
 	}
 	return status;

@@ -16,6 +16,8 @@
 #include "common/limits.h"
 #include "tests/worker/task_text.h"
 #include "worker/command.h"
+#include "worker/hooks.h"
+#include "worker/lifecycle.h"
 #include "worker/process.h"
 
 /* ---- running one ---- */
@@ -516,4 +518,80 @@ Test(command, several_at_once)
 		pthread_create(&threads[i], NULL, run_many, NULL);
 	for (size_t i = 0; i < COUNT_OF(threads); i++)
 		pthread_join(threads[i], NULL);
+}
+
+/* ---- commands around it ---- */
+
+struct hooked {
+	const char *command, *prerun, *postrun, *onsuccess, *onerror;
+};
+
+static struct ran run_hooked(const struct hooked *hooked, const char *previous)
+{
+	struct command command = parse(hooked->command, 0);
+	const char *const texts[HOOKS] = {hooked->prerun, hooked->postrun, hooked->onsuccess, hooked->onerror};
+	struct entrypoints entrypoints CLEANUP(entrypoints_clear) = {0};
+	struct kser_result result CLEANUP(result_clear) = {0};
+	struct answer answer CLEANUP(answer_clear) = {0};
+	struct error err;
+	for (size_t i = 0; i < HOOKS; i++)
+		if (texts[i])
+			cr_assert_eq(arguments_parse(texts[i], &command.hooks[i], &err), E_OK, "%s", err.text);
+	struct kser_entrypoint entrypoint = {KSER_ENTRYPOINT, .name = "test", .run = command_run, .context = &command};
+	hooks_set(&entrypoint, &command);
+	cr_assert_eq(entrypoints_add(&entrypoints, &entrypoint, &err), E_OK);
+	struct kser_task *task = make_task("{\"name\": \"x\"}", previous, "");
+	struct ran ran = {.outcome = lifecycle_run(&entrypoints, entrypoints.table, task, &result, ERRORS_CAUGHT)};
+	answer_make(&answer, task, ran.outcome, &result, slice_of("w"));
+	ran.reply = json_tokener_parse(answer.record.bytes);
+	task_forget(task);
+	task_free(task);
+	arguments_clear(&command.arguments);
+	for (size_t i = 0; i < HOOKS; i++)
+		arguments_clear(&command.hooks[i]);
+	return ran;
+}
+
+/* What a hook finds on its standard input comes back as its word. */
+#define TELL "sh -c 'sed \"s/.*\\\"result\\\":{{[^}]*\\\"stdout\\\":\\\"\\([^\\\"]*\\).*/{name} saw \\1/\"'"
+
+Test(command, hooks_see_and_add)
+{
+	struct ran after = run_hooked(&(struct hooked){.command = "echo made", .prerun = "echo ignored", .postrun = TELL}, NULL);
+	cr_expect_eq(after.outcome, KSER_SUCCESS);
+	cr_expect_str_eq(text_part(&after, "stdout"), "x saw made\\n");
+	end(&after);
+	struct ran told = run_hooked(&(struct hooked){.command = "true", .onsuccess = TELL}, "{\"uuid\": \"u\", \"retcode\": 0, \"stdout\": \"before\", \"stderr\": \"\", \"retval\": {}}");
+	cr_expect_str_eq(text_part(&told, "stdout"), "x saw before");
+	end(&told);
+	struct ran put = run_hooked(&(struct hooked){.command = "sh -c 'echo \"{{\\\"retval\\\": {{\\\"a\\\": 1, \\\"b\\\": 1}}\" > \"$KSER_RESULT_FILE\"'",
+		.onsuccess = "sh -c 'echo \"{{\\\"retval\\\": {{\\\"b\\\": 2}}\" > \"$KSER_RESULT_FILE\"'"}, NULL);
+	cr_expect_str_eq(json_object_to_json_string_ext(part(&put, "retval"), JSON_C_TO_STRING_PLAIN), "{\"a\":1,\"b\":2}");
+	end(&put);
+}
+
+Test(command, hooks_that_fail)
+{
+	struct ran before = run_hooked(&(struct hooked){.command = "echo made", .prerun = "sh -c 'echo no >&2; exit 64'", .onerror = "echo told"}, NULL);
+	cr_expect_eq(before.outcome, KSER_FAILURE);
+	cr_expect_eq(retcode(&before), 400);
+	cr_expect_str_eq(text_part(&before, "stdout"), "told\n");
+	cr_expect_str_eq(text_part(&before, "stderr"), "no\n");
+	end(&before);
+	struct ran again = run_hooked(&(struct hooked){.command = "echo made", .postrun = "sh -c 'exit 75'"}, NULL);
+	cr_expect_eq(again.outcome, KSER_RETRY);
+	cr_expect_str_eq(text_part(&again, "stdout"), "made\n");
+	end(&again);
+	struct ran both = run_hooked(&(struct hooked){.command = "sh -c 'exit 3'", .onsuccess = "echo never", .onerror = "sh -c 'exit 7'"}, NULL);
+	cr_expect_eq(retcode(&both), 7);
+	cr_expect_str_eq(error_part(&both, "message"), "exit status 7");
+	end(&both);
+}
+
+Test(command, a_plan_of_nothing)
+{
+	struct ran ran = run("sh -c 'echo \"{{\\\"tasks\\\": []}\" > \"$KSER_RESULT_FILE\"'", "{}", 0);
+	cr_expect_eq(retcode(&ran), 1);
+	cr_expect_str_eq(text_part(&ran, "stderr"), "Nothing to do, empty operation !");
+	end(&ran);
 }

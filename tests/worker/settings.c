@@ -28,12 +28,15 @@ Test(settings, reads_commands)
 	int status;
 	cr_assert_eq(read_file(
 		"[worker]\nslots = 3\nqueue = slow\n"
-		"[entrypoint backup.dump]\ncommand = pg_dump --file '{file}' ; x\ntimeout = 2m\nrequired = file, database\nenv.LC_ALL = C\nenv.EMPTY =\n"
+		"[entrypoint backup.dump]\ncommand = pg_dump --file '{file}' ; x\ntimeout = 2m\nrequired = file, database\nprerun = check {file}\nonerror = tell failed\nenv.LC_ALL = C\nenv.EMPTY =\n"
 		"[entrypoint other]\ncommand = true\n"
 		"[kafka]\nfetch.wait.max.ms = 5\n", &settings, &status), E_OK);
 	cr_expect_eq(settings.slots, 3);
 	cr_expect_str_eq(settings.queue, "slow");
 	const struct command_entrypoint *first = settings.commands;
+	cr_expect_str_eq(first->command.hooks[HOOK_PRERUN].words[0], "check");
+	cr_expect_eq(first->command.hooks[HOOK_ONERROR].count, 2);
+	cr_expect_null(first->command.hooks[HOOK_POSTRUN].words);
 	cr_expect_str_eq(first->name, "backup.dump");
 	cr_expect_eq(first->command.arguments.count, 5);
 	cr_expect_str_eq(first->command.arguments.words[2], "{file}");

@@ -1,0 +1,57 @@
+#include "worker/hooks.h"
+
+#include "common/memory.h"
+#include "worker/result.h"
+#include "worker/task.h"
+
+/* For onerror, whose task may have run out of time. */
+#define ONERROR_MS 10000
+
+static enum kser_outcome run_hook(const struct command *command, enum hook hook, struct kser_task *task, struct kser_result *result, int64_t left_ms)
+{
+	struct kser_result said CLEANUP(result_clear) = {0};
+	char *message CLEANUP(free_pointer) = hook == HOOK_PRERUN ? NULL : kser_task_to_message(task, result);
+	if (left_ms == 0)
+		return kser_result_fail(result, 504, "Timeout", "the time limit had passed before the end");
+	enum kser_outcome outcome = command_execute(command, &command->hooks[hook], message ? slice_of(message) : task->message.text, left_ms > 0 ? left_ms : 0, task, &said);
+	result_settle(&said, outcome);
+	if (outcome || hook != HOOK_PRERUN)
+		kser_result_add(result, &said);
+	return outcome;
+}
+
+static enum kser_outcome prerun(struct kser_task *task, struct kser_result *result, void *context)
+{
+	const struct command *command = context;
+	return run_hook(command, HOOK_PRERUN, task, result, task_left_ms(task, command->timeout_ms));
+}
+
+static enum kser_outcome postrun(struct kser_task *task, struct kser_result *result, void *context)
+{
+	const struct command *command = context;
+	return run_hook(command, HOOK_POSTRUN, task, result, task_left_ms(task, command->timeout_ms));
+}
+
+static enum kser_outcome onsuccess(struct kser_task *task, struct kser_result *result, void *context)
+{
+	const struct command *command = context;
+	return run_hook(command, HOOK_ONSUCCESS, task, result, task_left_ms(task, command->timeout_ms));
+}
+
+/* Not of a task that is to end: what becomes of it is decided elsewhere. */
+static enum kser_outcome onerror(struct kser_task *task, struct kser_result *result, void *context)
+{
+	return kser_task_cancelled(task) ? KSER_FAILURE : run_hook(context, HOOK_ONERROR, task, result, ONERROR_MS);
+}
+
+void hooks_set(struct kser_entrypoint *entrypoint, const struct command *command)
+{
+	if (command->hooks[HOOK_PRERUN].words)
+		entrypoint->prerun = prerun;
+	if (command->hooks[HOOK_POSTRUN].words)
+		entrypoint->postrun = postrun;
+	if (command->hooks[HOOK_ONSUCCESS].words)
+		entrypoint->onsuccess = onsuccess;
+	if (command->hooks[HOOK_ONERROR].words)
+		entrypoint->onerror = onerror;
+}
