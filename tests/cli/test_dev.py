@@ -13,6 +13,7 @@ import psycopg2
 import pytest
 
 from support.processes import Process, clean_environment
+from support.seal import new_key
 from support.waiting import stays, wait_until
 
 OTHER_USER = "nobody"
@@ -310,11 +311,14 @@ def test_wrong_settings_of_the_worker_are_shown(stack, tmp_path):
     assert left_behind(one.temporary) == []
 
 
+# With a key in dev's own environment, which both programs get and DIR/env does not tell.
 def test_entrypoints_of_the_workers_file_come_on_top(stack, tmp_path):
     config = tmp_path / "worker.ini"
     config.write_text("[entrypoint greet]\ncommand = printf 'good %s' {what}\n")
-    one = stack("--worker-config", config)
-    one.ready()
+    one = stack("--worker-config", config, environment={"KSER_SECRETBOX_KEY": new_key()})
+    assert "KSER_SECRETBOX_KEY" not in one.ready()
+    for program in ("orchestrator", "worker"):
+        assert 'message="messages are sealed" keys=1' in (one.env.parent / "log" / f"{program}.log").read_text()
     done = one.kser("submit", "--name", "greet", "-p", "what=day", "--wait", "--timeout", "50s")
     assert done.returncode == 0, done.stderr
     assert json.loads(one.kser("show", done.stdout.strip(), "-o", "json").stdout)["tasks"][0]["stdout"].strip() == "good day"

@@ -24,6 +24,7 @@ def parse_arguments():
     parser.add_argument("--only", metavar="NAME,…", help="these faults; a name that ends with * stands for all that begin so")
     parser.add_argument("--seeds", type=int, metavar="N", help="how often each fault is tried, with other random choices (as the table says)")
     parser.add_argument("--first-seed", type=int, default=0, metavar="S", help="the first of them (%(default)s)")
+    parser.add_argument("--sealed", action="store_true", help="messages are sealed, and none may be plaintext; not for the group of inputs, which writes plaintext")
     parser.add_argument("--list", action="store_true", help="name the faults and end")
     parser.add_argument("--sides", type=int, default=2, metavar="N", help="so many faults side by side, each on servers of its own; most of the time they wait (%(default)s)")
     parser.add_argument("--markdown", metavar="FILE", help="write the table there as well (default: build/log/faults.md)")
@@ -50,11 +51,11 @@ def plan(faults, options):
     return pairs
 
 
-def work(number, wanted, done, binaries, logs):
+def work(number, wanted, done, binaries, logs, sealed):
     """One of the processes that run faults side by side, on servers of its own: takes names from `wanted`, gives outcomes to `done`."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     servers = Servers()
-    suite = Suite(servers, binaries, logs / f"side-{number}")
+    suite = Suite(servers, binaries, logs / f"side-{number}", sealed=sealed)
     try:
         while (pair := wanted.get()) is not None:
             name, seed = pair
@@ -71,13 +72,13 @@ def work(number, wanted, done, binaries, logs):
     done.put(None)
 
 
-def run_all(pairs, sides, binaries, logs):
+def run_all(pairs, sides, binaries, logs, sealed):
     """The outcomes, in the order of `pairs`."""
     wanted, done = multiprocessing.Queue(), multiprocessing.Queue()
     # Those that take long come first, so that no side is left alone with one in the end.
     for pair in [*sorted(pairs, key=lambda pair: -FAULTS[pair[0]].settle), *[None] * sides]:
         wanted.put(pair)
-    processes = [multiprocessing.Process(target=work, args=(number, wanted, done, binaries, logs)) for number in range(sides)]
+    processes = [multiprocessing.Process(target=work, args=(number, wanted, done, binaries, logs, sealed)) for number in range(sides)]
     for process in processes:
         process.start()
     outcomes, left, broken = [], sides, []
@@ -124,7 +125,7 @@ def main():
     logs = Path(options.logs or tempfile.mkdtemp(prefix="kser-faults-"))
     began = time.monotonic()
     pairs = plan(chosen(options), options)
-    outcomes, broken = run_all(pairs, min(options.sides, len(pairs)), binaries, logs)
+    outcomes, broken = run_all(pairs, min(options.sides, len(pairs)), binaries, logs, options.sealed)
     page = Path(options.markdown or ROOT / "build" / "log" / "faults.md")
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(report.as_markdown(outcomes))

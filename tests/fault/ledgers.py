@@ -113,22 +113,22 @@ class TopicReader:
         self.reached = {}
         self.counts = Counter()
 
-    def text_of(self, topic, record):
+    def text_of(self, record):
         if self.keys is None:
             return record.value()
         try:
             text = unseal(reversed(self.keys.ever), record.value() or b"")
-            self.counts[topic, "sealed" if text is not None else "strange"] += 1
+            self.counts["sealed" if text is not None else "strange"] += 1
             return text
         except ValueError:
-            self.counts[topic, "plaintext"] += 1
+            self.counts["plaintext"] += 1
             return None
 
     def read(self):
         found = []
         for topic in self.topics:
             for record in self.kafka.read_from(topic, self.reached):
-                known = read_record(topic, record, self.text_of(topic, record))
+                known = read_record(topic, record, self.text_of(record))
                 if known:
                     found.append(known)
         return found

@@ -223,11 +223,12 @@ class Run:
 class Suite:
     """Runs faults one after the other; an arena is kept until something went wrong on it or a fault asks for a fresh one."""
 
-    def __init__(self, servers, binaries, directory, say=print):
+    def __init__(self, servers, binaries, directory, say=print, sealed=False):
         self.servers = servers
         self.binaries = binaries
         self.directory = Path(directory)
         self.say = say
+        self.sealed = sealed
         self.arena = None
         self.number = 0
 
@@ -241,10 +242,10 @@ class Suite:
             self.drop_arena()
         if fault.server:
             with fault.server(self) as postgres:
-                outcome = self.run_on(self.new_arena(postgres), fault, seed)
+                outcome = self.run_on(self.new_arena(postgres, fault.sealed or self.sealed), fault, seed)
                 self.drop_arena(outcome)
         else:
-            outcome = self.run_on(self.arena or self.new_arena(sealed=fault.sealed), fault, seed)
+            outcome = self.run_on(self.arena or self.new_arena(sealed=fault.sealed or self.sealed), fault, seed)
             if fault.fresh or fault.sealed or outcome.failed:
                 self.drop_arena(outcome)
         outcome.seconds = time.monotonic() - began
@@ -322,6 +323,8 @@ class Suite:
 
     def judge(self, run, outcome):
         evidence = run.evidence()
+        plaintext = run.arena.reader.counts["plaintext"]
+        run.demand(plaintext == 0, "sealed", f"{plaintext} records are plaintext")
         late = checker.slowest_recovery(evidence.changes, run.clears)[0]
         if late < float("inf"):  # as long as what it stopped has not moved on, a repeat is still the fault's
             evidence.windows = [(begin, end + late) for begin, end in evidence.windows]
