@@ -160,38 +160,51 @@ static int run(struct cell *cell)
 	return status == E_CONFLICT ? EXIT_REFUSED : status == E_INVALID ? EXIT_WRONG : EXIT_FAILURE;
 }
 
-int main(int argc, char **argv)
+/* Reads the settings and opens the keys. SETTINGS_WRONG: all that is wrong was told. */
+static enum settings_answer prepare(int argc, char **argv, struct settings *settings, struct sealing **sealing)
 {
-	struct settings settings = {0};
-	struct sealing *sealing = NULL;
-	struct buffer errors = {0};
+	struct buffer errors CLEANUP(buffer_clear) = {0};
 	struct error err;
 	int first = argc;
-	enum settings_answer answer = settings_read(&orchestrator_program, argc, argv, &settings, &settings.kafka, NULL, NULL, &first, &errors);
-	if (answer == SETTINGS_DONE)
-		return EXIT_SUCCESS;
+	enum settings_answer answer = settings_read(&orchestrator_program, argc, argv, settings, &settings->kafka, NULL, NULL, &first, &errors);
 	if (answer == SETTINGS_RUN && first < argc)
 		buffer_printf(&errors, "%s: takes no arguments\n", argv[first]);
-	if (answer == SETTINGS_RUN && check(&settings, &err))
+	if (answer == SETTINGS_RUN && check(settings, &err))
 		buffer_printf(&errors, "%s\n", err.text);
-	if (answer == SETTINGS_RUN && sealing_open(&settings.sealing, &sealing, &err))
+	if (answer == SETTINGS_RUN && sealing_open(&settings->sealing, sealing, &err))
 		buffer_printf(&errors, "%s\n", err.text);
-	if (errors.length > 0) {
-		fprintf(stderr, "%s", errors.bytes);
-		return EXIT_WRONG;
-	}
-	log_open(orchestrator_program.name, (enum log_level)settings.log_level, (enum log_format)settings.log_format);
+	if (errors.length == 0)
+		return answer;
+	fprintf(stderr, "%s", errors.bytes);
+	return SETTINGS_WRONG;
+}
+
+static int serve(const struct settings *settings, struct sealing *sealing)
+{
+	log_open(orchestrator_program.name, (enum log_level)settings->log_level, (enum log_format)settings->log_format);
 	block_signals();
 	sealing_tell(sealing);
-	struct heard heard = {.cell = cell_new(&settings, sealing), .sealing = sealing};
+	struct heard heard = {.cell = cell_new(settings, sealing), .sealing = sealing};
 	pthread_t signals;
 	start(&signals, wait_for_signals, &heard);
 	int code = run(heard.cell);
 	pthread_kill(signals, SIGUSR1);
 	pthread_join(signals, NULL);
 	cell_free(heard.cell);
+	return code;
+}
+
+int main(int argc, char **argv)
+{
+	struct settings settings = {0};
+	struct sealing *sealing = NULL;
+	int code = EXIT_SUCCESS;
+	switch (prepare(argc, argv, &settings, &sealing)) {
+	case SETTINGS_RUN: code = serve(&settings, sealing); break;
+	case SETTINGS_WRONG: code = EXIT_WRONG; break;
+	case SETTINGS_DONE: break;
+	}
 	sealing_free(sealing);
 	properties_clear(&settings.kafka);
-	buffer_clear(&errors);
 	return code;
 }

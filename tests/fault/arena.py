@@ -12,7 +12,7 @@ from support.cell import Cell, Ledger
 from support.kafka import Kafka
 from support.postgres import Postgres
 from support.processes import Processes
-from support.seal import KeyFile
+from support.seal import KeyFile, seal
 from support import waiting
 
 HERE = Path(__file__).resolve().parent
@@ -89,6 +89,10 @@ class Arena(Cell):
         plugin = self.processes.binaries.parent / "lib" / "ledger.so"
         self.workers.append(self.begin("kser-worker", "--plugin", plugin, "--config", self.commands, "--slots", 16, *arguments, **how))
         return self.workers[-1]
+
+    def write(self, name, texts):
+        """Puts messages on a topic, sealed where the programs' are."""
+        self.kafka.produce(self.topic(name), [seal(self.keys.keys[0], text) if self.keys else text for text in texts])
 
     def kill(self, process):
         self.excused.add(process.pid)

@@ -14,6 +14,7 @@ from fault.arena import memory, wait_until
 from fault.points import lose_messages, wait_for_dispatches
 from fault.run import fault
 from fault.wire import delete_records
+from support.seal import unseal
 
 
 @fault("broker-kill", "kill -9 the broker and start it again", "broker", quick=True, seeds=2)
@@ -164,6 +165,12 @@ def values_of(run, name):
     return [record.value() for record in run.arena.kafka.read(run.arena.topic(name)) if record.value()]
 
 
+def texts_of(run, name):
+    """As values_of, opened where they are sealed."""
+    keys = run.arena.keys
+    return [unseal(keys.ever, value) if keys else value for value in values_of(run, name)]
+
+
 @fault("replay", "the whole result topic (the last 5,000 records at most) is written again, shuffled, three times; no repeat is excused", "broker", quick=True, seeds=2)
 def replay(run):
     run.flow(60)
@@ -181,12 +188,12 @@ def forged_results(run):
     run.flow(40)
     ids = run.submit_many([([arena.work(4000), arena.work()], {}) for _ in range(6)])
     wait_until(lambda: arena.ask("select count(*) from kser.tasks where operation_id = any (%s::uuid[]) and status = 'RUNNING'", ids) == len(ids), 30, "tasks that run")
-    running = [value for value in values_of(run, "tasks") if any(id in value.decode() for id in ids)]
-    forged = [false for value in values_of(run, "results")[-800:] for false in forgeries(value, ({}, *LIES))]
+    running = [value for value in texts_of(run, "tasks") if any(id in value.decode() for id in ids)]
+    forged = [false for value in texts_of(run, "results")[-800:] for false in forgeries(value, ({}, *LIES))]
     forged += [false for value in running for false in forgeries(value, LIES)]
     run.random.shuffle(forged)
     with run.during(repeats=False):
-        arena.kafka.produce(arena.topic("results"), forged)
+        arena.write("results", forged)
         run.hit(len(forged))
         run.flow(30)
     seen = arena.database.value("select count(*) from kser.tasks where stdout = 'forged' or retval ->> 'nonce' = 'forged'")

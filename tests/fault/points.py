@@ -105,7 +105,7 @@ def submit_record(run):
     tasks = [run.arena.work(), run.arena.work()]
     message = {"uuid": key, "entrypoint": "record", "params": {}, "result": None, "metadata": {"kser": {"tasks": tasks}}}
     run.arena.client.note("intent", key, hash=body_hash("record", tasks))
-    run.arena.kafka.produce(run.arena.topic("operations"), [json.dumps(message)])
+    run.arena.write("operations", [json.dumps(message)])
     wait_for_point(run, "submit_record.before_commit", mark, process)
     run.arena.fleet()
     wait_until(lambda: run.arena.ids([key]), 60, "the operation of the record")

@@ -50,7 +50,7 @@ Test(worker_tasks, results)
 	cr_expect_str_eq(plain(member(reply, "metadata.kser.inherited")), "{\"stderr\":true,\"retval\":[\"kept\"]}");
 
 	expect_error(&cluster, 3, 400, "ValidationError", "Entrypoint 'no.such' not registered");
-	cr_expect_str_eq(plain(member(cluster_wait_result(&cluster, 3), "result.retval.error.extra")), "{\"entrypoint\":\"no.such\",\"allowed\":[\"dice\",\"echo\",\"fail\",\"sleep\"]}");
+	cr_expect_str_eq(plain(member(cluster_wait_result(&cluster, 3), "result.retval.error.extra")), "{\"uuid\":\"0190aaaa-0000-7000-8000-000000000003\",\"entrypoint\":\"no.such\",\"allowed\":[\"dice\",\"echo\",\"fail\",\"sleep\"]}");
 	expect_error(&cluster, 4, 400, "ValidationError", "Missing parameter: seconds");
 	expect_error(&cluster, 5, 418, "Error", "no");
 	cr_expect_str_eq(text_member(cluster_wait_result(&cluster, 5), "metadata.kser.outcome"), "retry");

@@ -20,7 +20,7 @@ def new_key():
 
 def seal(key, text):
     """The envelope of a text (or of a value that is to be JSON), as bytes."""
-    plain = (text if isinstance(text, str) else json.dumps(text)).encode()
+    plain = text if isinstance(text, bytes) else (text if isinstance(text, str) else json.dumps(text)).encode()
     nonce, sealed = os.urandom(NONCE_BYTES), ctypes.create_string_buffer(len(plain) + MAC_BYTES)
     sodium.crypto_secretbox_easy(sealed, plain, ctypes.c_ulonglong(len(plain)), nonce, base64.b64decode(key))
     return json.dumps({"data": base64.b64encode(sealed.raw).decode(), "nonce": base64.b64encode(nonce).decode()}).encode()
