@@ -1,5 +1,6 @@
 /* The ready-made worker: all it can do, the library can. */
 
+#include <signal.h>
 #include <unistd.h>
 
 #include "kser/worker.h"
@@ -7,6 +8,11 @@
 int main(int argc, char **argv)
 {
 	int status;
+	sigset_t hangup;
+	/* One that comes while it starts waits until the keys can be read again. */
+	sigemptyset(&hangup);
+	sigaddset(&hangup, SIGHUP);
+	sigprocmask(SIG_BLOCK, &hangup, NULL);
 	struct kser_worker *worker = kser_worker_new(argc, argv, &status);
 	if (!worker)
 		return status;

@@ -12,6 +12,7 @@
 static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
 
 static struct sigaction before[COUNT_OF(numbers)];
+static sigset_t mask_before;
 static atomic_int wake = -1;
 static atomic_int count;
 static atomic_int hangups;
@@ -35,6 +36,10 @@ void signals_catch(int wake_fd)
 	sigemptyset(&action.sa_mask);
 	for (size_t i = 0; i < COUNT_OF(numbers); i++)
 		sigaction(numbers[i], &action, &before[i]);
+	sigset_t hangup;
+	sigemptyset(&hangup);
+	sigaddset(&hangup, SIGHUP);
+	pthread_sigmask(SIG_UNBLOCK, &hangup, &mask_before);
 }
 
 int signals_count(void)
@@ -49,6 +54,7 @@ int signals_hangups(void)
 
 void signals_release(void)
 {
+	pthread_sigmask(SIG_SETMASK, &mask_before, NULL);
 	for (size_t i = 0; i < COUNT_OF(numbers); i++)
 		sigaction(numbers[i], &before[i], NULL);
 	atomic_store(&wake, -1);

@@ -1,7 +1,9 @@
 """A deployment whose messages are sealed: what is on its topics, what it refuses, and how it comes by its keys."""
 
 import json
+import signal
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +35,12 @@ def dead_letters(cell):
     return {(topic.removeprefix(f"{cell.prefix}."), bytes(kept)): reason for topic, kept, reason in rows}
 
 
+def bears_hangup(pid):
+    """Whether a process has blocked or caught SIGHUP."""
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return any(int(status[name], 16) & 1 << signal.SIGHUP - 1 for name in ("SigBlk", "SigCgt"))
+
+
 def check_no_key_is_told(cell, keys):
     for process in cell.processes.started:
         assert not any(key[:12] in process.text() for key in keys.ever), process.name
@@ -45,8 +53,12 @@ def test_everything_on_the_topics_is_sealed(cell, keys, kafka, ledger, tmp_path)
     commands.write_text("[entrypoint show.environment]\ncommand = env\n[entrypoint sleeper]\ncommand = sleep 600\n")
     cell.orchestrator()
     cell.wait_for_orchestrators(1)
-    cell.worker("--config", commands)
+    worker = cell.worker("--config", commands)
+    # A hangup while it starts ends nothing and is not forgotten.
+    wait_until(lambda: bears_hangup(worker.pid), 30, "the worker's first steps")
+    worker.signal(signal.SIGHUP)
     cell.wait_for_workers(1)
+    wait_until(lambda: keys.told(worker), 30, "the keys to be read again")
     ids = cell.submit_many([{"name": "plain", "tasks": [ledger.note()] * 3} for _ in range(30)])
     environment = cell.submit({"entrypoint": "show.environment"}, {"entrypoint": "echo", "params": {"word": "tomato"}})
     sleeper = cell.submit({"entrypoint": "sleeper"})
@@ -100,7 +112,7 @@ def test_what_does_not_open(cell, keys, kafka, ledger, processes):
     keys.path.write_text("no key\n")
     worst = 'message="cannot read the keys again, those before stay"'
     for process in (orchestrator, worker):
-        process.signal(1)
+        process.signal(signal.SIGHUP)
         wait_until(lambda: worst in process.text(), 30, "the bad file to be refused")
     assert cell.wait(cell.submit(ledger.note()))["SUCCESS"] == 1
     # The key that was missing: what it sealed is good now; what was plaintext is, too, when an operator says so.
