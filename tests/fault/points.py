@@ -59,15 +59,16 @@ def action(run, times):
     return f"{what}@{run.random.randint(1, times)}"
 
 
-def arm_orchestrator(run, point, times):
-    """An orchestrator with the fault that has the keeper's role; with every second seed another one stands by. (process, log mark)"""
+def arm_orchestrator(run, point, times, alone=False):
+    """An orchestrator with the fault that has the keeper's role; with every second seed another one stands by, unless it is to be alone.
+    (process, log mark)"""
     arena = run.arena
     for process in list(arena.orchestrators):
         arena.leave(process)
     mark = len(arena.faults())
     process = arena.orchestrator(fault=f"{point}={action(run, times)}")
     wait_until(lambda: points_hit(run, point, mark) or arena.ask("select count(*) from kser.instances where keeper_until > clock_timestamp()"), 30, "a keeper")
-    if run.seed % 2 == 0:
+    if run.seed % 2 == 0 and not alone:
         arena.orchestrator()
     return process, mark
 
@@ -100,7 +101,7 @@ for name, times in WORKER.items():
 
 @fault("point:submit_record.before_commit", "an orchestrator dies at submit_record.before_commit, a record of the operations topic in hand", "points", quick=True, seeds=2)
 def submit_record(run):
-    process, mark = arm_orchestrator(run, "submit_record.before_commit", 1)
+    process, mark = arm_orchestrator(run, "submit_record.before_commit", 1, alone=True)  # the topic of operations has one partition
     key = str(uuid.uuid4())
     tasks = [run.arena.work(), run.arena.work()]
     message = {"uuid": key, "entrypoint": "record", "params": {}, "result": None, "metadata": {"kser": {"tasks": tasks}}}
