@@ -112,7 +112,7 @@ def receive(arguments):
 # ---- printing ----
 
 def label(span, begin_us):
-    shown = {key.removeprefix("kser."): value for key, value in span["attributes"].items() if key in ("kser.attempt", "kser.retcode", "kser.worker")}
+    shown = {key.removeprefix("kser."): value for key, value in span["attributes"].items() if key in ("kser.queue", "kser.attempt", "kser.retcode", "kser.worker") and value != ""}
     text = f"{span['name']}  {(span['end_us'] - span['start_us']) / 1000:.1f} ms at {(span['start_us'] - begin_us) / 1000:+.1f}"
     text += "".join(f"  {key}={value}" for key, value in shown.items())
     return text + (f"  FAILED: {span['message']}" if span["failed"] else "")

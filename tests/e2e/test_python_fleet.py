@@ -185,3 +185,16 @@ def test_a_killed_worker_loses_nothing(cell, workers):
     assert cell.wait(ids + more, 120)["SUCCESS"] == 62
     assert [cell.tasks(id) for id in ids] == [[(0, "SUCCESS", 2, 0)]] * 2
     assert starts(cell, more) == [1] * 60, "only what was in hand was repeated"
+
+
+# The broker is killed in the middle of it and comes back: clients, groups and what was on its way.
+def test_a_broker_that_restarts(cell, workers):
+    workers.want(1)
+    ids = held(cell)
+    more = in_both(cell, cell.ledger.note(), 20)
+    cell.kafka.kill()
+    cell.ledger.open()
+    cell.kafka.start()
+    assert cell.wait(ids + more, 120)["SUCCESS"] == 42
+    assert cell.wait(in_both(cell, cell.ledger.note()), 60)["SUCCESS"] == 2
+    assert all(worker.running for flavour in FLAVOURS for worker in workers.running[flavour])

@@ -151,9 +151,7 @@ def planned_of(task, queue):
     if isinstance(task, Operation) and task.tasks:
         return [element for inner in task.tasks for element in planned_of(inner, queue)]
     element = {"entrypoint": type(task).path, "params": task.params}
-    where = getattr(task, "queue", queue)
-    if where:
-        element["queue"] = where
+    element["queue"] = getattr(task, "queue", queue)  # "" is the default queue: without it, the task would stay in the operation's
     metadata = {key: value for key, value in task.metadata.items() if key != "kser"}
     if metadata:
         element["metadata"] = metadata

@@ -6,7 +6,7 @@ import pytest
 from cdumay_result import Result
 from kser.schemas import Message
 
-from fleet import TASK, FleetController, dispatch
+from fleet import TASK, DiceRoll, FleetController, dispatch
 from kser_adapter import execution, wire
 
 
@@ -107,12 +107,15 @@ def test_a_running_file_that_cannot_be_written_is_told(monkeypatch, tmp_path):
 def test_an_operation_is_a_plan():
     outcome = run(entrypoint="DiceLaunch", params={"player": 4})
     assert outcome.result.retcode == 0
-    assert outcome.plan == [{"entrypoint": "fleet.DiceRoll", "params": {"player": 4}}] * 3
+    assert outcome.plan == [{"entrypoint": "fleet.DiceRoll", "params": {"player": 4}, "queue": ""}] * 3
 
 
 def test_the_plan_stays_in_the_queue_unless_a_task_says_where():
     outcome = run(queue="py", entrypoint="DiceLaunch")
     assert {element["queue"] for element in outcome.plan} == {"py"}
+    elsewhere = DiceRoll()
+    elsewhere.queue = ""
+    assert execution.planned_of(elsewhere, "py") == [{"entrypoint": "fleet.DiceRoll", "params": {}, "queue": ""}]
 
 
 def test_nested_operations():
@@ -134,7 +137,7 @@ def test_an_empty_operation_fails():
 def test_an_operation_that_cannot_be_built():
     outcome = run(entrypoint="Picky")
     assert outcome.plan is None and outcome.result.retcode == 400 and outcome.result.stderr.startswith("Missing parameter: size for ")
-    assert run(entrypoint="Picky", params={"size": 1}).plan == [{"entrypoint": "fleet.DiceRoll", "params": {}}]
+    assert run(entrypoint="Picky", params={"size": 1}).plan == [{"entrypoint": "fleet.DiceRoll", "params": {}, "queue": ""}]
 
 
 def test_the_result_of_a_message_without_one_is_fresh():
