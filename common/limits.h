@@ -55,7 +55,7 @@
 #define KEYS_MAX 16
 #define KEY_FILE_BYTES_MAX 4096
 
-/* Spans as text that wait for the receiver of traces, about 4,000; as many again are on their way. */
+/* Spans as text that wait for the receiver of traces, about 5,000; as many again are on their way. */
 #define TRACE_PENDING_BYTES_MAX (2 * 1024 * 1024)
 
 /* A name or an attribute of a span; longer ones are cut. */

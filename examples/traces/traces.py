@@ -6,6 +6,7 @@ know. Each span is a line of JSON: {trace, span, parent, name, kind, start_us, e
 
 import argparse
 import base64
+import gzip
 import json
 import sys
 import time
@@ -76,6 +77,8 @@ class Receiver(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
         kind = self.headers.get("Content-Type", "").split(";")[0]
         if self.path != "/v1/traces":
             return self.answer(404, kind, f"no such path: {self.path}".encode())
