@@ -86,6 +86,9 @@ def test_the_root_span_of_an_operation_that_psql_ends(cell, traces):
 COMMAND = """
 [entrypoint jobs.parent]
 command = sh -c 'echo "$TRACEPARENT"'
+
+[entrypoint jobs.plan]
+command = sh -c 'echo "{{\\"tasks\\": [{{\\"entrypoint\\": \\"echo\\"}]}" >"$KSER_RESULT_FILE"'
 """
 
 
@@ -120,18 +123,18 @@ ALL = ("PreRun", "Run", "PostRun")
 
 
 def test_one_trace_for_an_operation(cell, traces, start, ledger):
-    """A command, code, a task that is tried again, one that fails for good, and what never ran has no span. What psql asks for next to it stands in the
-    caller's trace."""
+    """A command, code, a task that is tried again, one that fails for good, and what never ran has no span. Another operation stands in its submitter's
+    trace, with the task that one of its tasks planned."""
     start(traces.endpoint)
     id = cell.submit({"entrypoint": "jobs.parent"}, {"entrypoint": "sleep", "params": {"seconds": 0.3}}, ledger.note(),
                      {"entrypoint": "fail", "params": {"code": 404, "message": "not there"}, "policy": {"max_attempts": 2, "delay": 0}}, {"entrypoint": "echo"}, name="night")
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    below = cell.submit({"entrypoint": "jobs.parent"}, name="below", metadata={"traceparent": parent})
+    below = cell.submit({"entrypoint": "jobs.plan"}, name="below", metadata={"traceparent": parent})
     cell.wait([id, below])
     tasks = {(operation, position): (str(uuid), stdout) for operation, position, uuid, stdout in
              cell.database.query("select operation_id::text, position, uuid, stdout from kser.tasks order by position")}
     wait_until(lambda: root_of(id) in traces.of(id) and root_of(below) in traces.of(parent[3:35]), 30, "the root spans")
-    wait_until(lambda: len(traces.of(id)) == 19 and len(traces.of(parent[3:35])) == 5, 30, "all spans")
+    wait_until(lambda: len(traces.of(id)) == 19 and len(traces.of(parent[3:35])) == 9, 30, "all spans")
     tree = traces.of(id)
     assert steps(tree, None) == [(f"night[{id}] - Execute", [
         execution(f"parent[{tasks[id, 0][0]}]", *ALL), execution(f"sleep[{tasks[id, 1][0]}]", *ALL), execution(f"note[{tasks[id, 2][0]}]", *ALL),
@@ -149,7 +152,7 @@ def test_one_trace_for_an_operation(cell, traces, start, ledger):
     run, = [span for span in tree.values() if span["name"] == f"parent[{tasks[id, 0][0]}] - Run"]
     assert tasks[id, 0][1].strip() == f"00-{run['trace']}-{run['span']}-01"
     other = traces.of(parent[3:35])
-    assert steps(other, parent[36:52]) == [(f"below[{below}] - Execute", [execution(f"parent[{tasks[below, 0][0]}]", *ALL)])]
+    assert steps(other, parent[36:52]) == [(f"below[{below}] - Execute", [execution(f"plan[{tasks[below, 0][0]}]", *ALL), execution(f"echo[{tasks[below, 1][0]}]", *ALL)])]
     assert not traces.log.read_text()
     assert f"night[{id}] - Execute" in traces.tree(id)
 
