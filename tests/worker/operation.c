@@ -1,0 +1,220 @@
+#include <criterion/criterion.h>
+#include <json-c/json.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/limits.h"
+#include "tests/worker/task_text.h"
+#include "worker/made.h"
+#include "worker/router.h"
+#include "worker/stock.h"
+
+static struct kser_worker *worker;
+
+static enum kser_outcome say(struct kser_task *task, struct kser_result *result, void *context)
+{
+	(void)context;
+	kser_result_print(result, "%s", kser_task_text(task, "word", "nothing"));
+	kser_result_put_text(result, "attempt", kser_task_attempt(task) == 2 ? "second" : "none");
+	return KSER_SUCCESS;
+}
+
+static enum kser_outcome fail_always(struct kser_task *task, struct kser_result *result, void *context)
+{
+	(void)task;
+	(void)context;
+	return kser_result_fail(result, 404, "NotFound", "gone");
+}
+
+static enum kser_outcome inner_tasks(struct kser_operation *operation, struct json_object *arguments, struct kser_result *result, void *context)
+{
+	(void)context;
+	struct json_object *params = json_object_new_object();
+	json_object_object_add(params, "word", json_object_get(json_object_object_get(arguments, "word")));
+	return kser_operation_add(operation, "say", params, result) ? KSER_SUCCESS : KSER_FAILURE;
+}
+
+static enum kser_outcome add_nested(struct kser_operation *operation, struct json_object *arguments, struct kser_result *result)
+{
+	struct kser_operation *nested = kser_operation_new(worker, "inner", NULL, json_object_get(arguments), result);
+	kser_operation_add_task(operation, kser_operation_task(nested));
+	return kser_operation_build(nested, arguments, result);
+}
+
+static enum kser_outcome outer_tasks(struct kser_operation *operation, struct json_object *arguments, struct kser_result *result, void *context)
+{
+	(void)context;
+	struct kser_task *task = kser_operation_add(operation, "elsewhere", NULL, result);
+	cr_assert(kser_task_set_option(task, "queue", json_object_new_string("gpu")));
+	cr_assert_not(kser_task_set_option(task, "colour", json_object_new_string("red")));
+	cr_assert(kser_task_set_metadata(task, json_tokener_parse("{\"ticket\": 7}")));
+	enum kser_outcome outcome = kser_operation_add_tasks_of(operation, "inner", json_object_get(arguments), result);
+	return outcome ? outcome : add_nested(operation, arguments, result);
+}
+
+static enum kser_outcome too_many(struct kser_operation *operation, struct json_object *arguments, struct kser_result *result, void *context)
+{
+	(void)arguments;
+	(void)context;
+	for (int i = 0; i <= OPERATION_TASKS_MAX; i++)
+		if (!kser_operation_add(operation, "say", NULL, result))
+			return KSER_FAILURE;
+	return KSER_SUCCESS;
+}
+
+static enum kser_outcome bad_name(struct kser_operation *operation, struct json_object *arguments, struct kser_result *result, void *context)
+{
+	(void)arguments;
+	(void)context;
+	kser_operation_add(operation, "", NULL, result);
+	return KSER_SUCCESS;
+}
+
+/* Runs another entrypoint in its own run: params entrypoint, params. */
+static enum kser_outcome delegate(struct kser_task *task, struct kser_result *result, void *context)
+{
+	(void)context;
+	struct kser_result *made = kser_result_new();
+	struct json_object *params = json_object_object_get(kser_task_params(task), "params");
+	struct kser_task *inner = kser_task_new(kser_task_worker(task), kser_task_text(task, "entrypoint", ""), NULL, json_object_get(params), result);
+	enum kser_outcome outcome = inner ? kser_execute(inner, NULL, made, task) : KSER_FAILURE;
+	kser_result_add(result, made);
+	kser_task_free(inner);
+	kser_result_free(made);
+	return outcome;
+}
+
+static void setup(void)
+{
+	int status;
+	struct error err;
+	static const char *const required[] = {"word", NULL};
+	worker = kser_worker_new(0, NULL, &status);
+	cr_assert_eq(stock_add(worker_entrypoints(worker), &err), E_OK);
+	cr_assert(kser_worker_register(worker, &(struct kser_entrypoint){KSER_ENTRYPOINT, .name = "say", .run = say}));
+	cr_assert(kser_worker_register(worker, &(struct kser_entrypoint){KSER_ENTRYPOINT, .name = "lose", .run = fail_always}));
+	cr_assert(kser_worker_register(worker, &(struct kser_entrypoint){KSER_ENTRYPOINT, .name = "delegate", .run = delegate}));
+	cr_assert(kser_worker_register_operation(worker, &(struct kser_operation_class){KSER_OPERATION, .name = "inner", .build_tasks = inner_tasks, .required = required}));
+	cr_assert(kser_worker_register_operation(worker, &(struct kser_operation_class){KSER_OPERATION, .name = "outer", .build_tasks = outer_tasks}));
+	cr_assert(kser_worker_register_operation(worker, &(struct kser_operation_class){KSER_OPERATION, .name = "many", .build_tasks = too_many}));
+	cr_assert(kser_worker_register_operation(worker, &(struct kser_operation_class){KSER_OPERATION, .name = "bad", .build_tasks = bad_name}));
+}
+
+static void teardown(void)
+{
+	kser_worker_free(worker);
+}
+
+TestSuite(operation, .init = setup, .fini = teardown, .timeout = 30);
+
+/* The reply of a task that an orchestrator sent; its params as text. */
+static struct json_object *reply_to(const char *entrypoint, const char *params)
+{
+	struct kser_task *task = make_task(params, NULL, "");
+	struct kser_result result CLEANUP(result_clear) = {0};
+	struct answer answer CLEANUP(answer_clear) = {0};
+	char quoted[100];
+	snprintf(quoted, sizeof quoted, "\"%s\"", entrypoint);
+	task->message.entrypoint = (struct json_value){JSON_STRING, slice_of(quoted)};
+	task->entrypoints = worker_entrypoints(worker);
+	enum kser_outcome outcome = router_run(task->entrypoints, task, &result);
+	answer_make(&answer, task, outcome, &result, slice_of("w"));
+	struct json_object *reply = json_tokener_parse(answer.record.bytes);
+	cr_assert_not_null(reply, "%s", answer.record.bytes);
+	task_forget(task);
+	task_free(task);
+	return reply;
+}
+
+static struct json_object *result_of(struct json_object *reply, const char *member)
+{
+	return json_object_object_get(json_object_object_get(reply, "result"), member);
+}
+
+static struct json_object *plan_of(struct json_object *reply)
+{
+	return json_object_object_get(json_object_object_get(json_object_object_get(reply, "metadata"), "kser"), "tasks");
+}
+
+/* Tasks of other classes and of nested operations stand in the one list, behind what was there. */
+Test(operation, a_plan_is_flat)
+{
+	struct json_object *reply = reply_to("outer", "{\"word\": \"hello\"}");
+	cr_expect_str_eq(json_object_to_json_string_ext(plan_of(reply), JSON_C_TO_STRING_PLAIN),
+		"[{\"entrypoint\":\"elsewhere\",\"params\":{},\"metadata\":{\"ticket\":7},\"queue\":\"gpu\"},"
+		"{\"entrypoint\":\"say\",\"params\":{\"word\":\"hello\"}},{\"entrypoint\":\"say\",\"params\":{\"word\":\"hello\"}}]");
+	cr_expect_eq(json_object_get_int(result_of(reply, "retcode")), 0);
+	json_object_put(reply);
+}
+
+static void expect_failure(const char *entrypoint, const char *params, int retcode, const char *text)
+{
+	struct json_object *reply = reply_to(entrypoint, params);
+	cr_expect_eq(json_object_get_int(result_of(reply, "retcode")), retcode, "%s", entrypoint);
+	cr_expect_str_eq(json_object_get_string(result_of(reply, "stderr")), text);
+	cr_expect_null(plan_of(reply));
+	json_object_put(reply);
+}
+
+Test(operation, plans_that_cannot_be)
+{
+	expect_failure("inner", "{}", 400, "Missing parameter: word for inner");
+	expect_failure("outer", "{}", 400, "Missing parameter: word for inner");
+	expect_failure("many", "{}", 400, "the plan has 10001 tasks, at most 10000 are possible");
+	expect_failure("bad", "{}", 400, "entrypoint: must have 1 to 255 bytes, not 0");
+}
+
+Test(operation, an_entrypoint_runs_another_one)
+{
+	struct json_object *reply = reply_to("delegate", "{\"entrypoint\": \"say\", \"params\": {\"word\": \"inner\"}}");
+	cr_expect_str_eq(json_object_get_string(result_of(reply, "stdout")), "inner\n");
+	cr_expect_str_eq(json_object_to_json_string_ext(result_of(reply, "retval"), JSON_C_TO_STRING_PLAIN), "{\"attempt\":\"second\"}");
+	json_object_put(reply);
+	expect_failure("delegate", "{\"entrypoint\": \"lose\", \"params\": {}}", 404, "gone");
+	expect_failure("delegate", "{\"entrypoint\": \"nobody\", \"params\": {}}", 400, "Entrypoint 'nobody' not registered");
+}
+
+static void *cancel_soon(void *task)
+{
+	while (!atomic_load(&((struct kser_task *)task)->started_ms))
+		;
+	task_cancel(task);
+	return NULL;
+}
+
+/* Who is told to end tells what runs within it: the inner task would sleep for an hour. */
+Test(operation, a_cancelled_task_ends_the_inner_one)
+{
+	pthread_t thread;
+	struct kser_task *task = make_task("{\"entrypoint\": \"sleep\", \"params\": {\"seconds\": 3600}}", NULL, "");
+	struct kser_result result CLEANUP(result_clear) = {0};
+	task->message.entrypoint = (struct json_value){JSON_STRING, slice_of("\"delegate\"")};
+	task->entrypoints = worker_entrypoints(worker);
+	cr_assert_eq(pthread_create(&thread, NULL, cancel_soon, task), 0);
+	cr_expect_eq(router_run(task->entrypoints, task, &result), KSER_SUCCESS);
+	cr_expect(kser_task_cancelled(task));
+	pthread_join(thread, NULL);
+	task_forget(task);
+	task_free(task);
+}
+
+Test(operation, a_message_and_back)
+{
+	struct kser_result result CLEANUP(result_clear) = {0};
+	struct kser_task *task = kser_task_new(worker, "say", "872c3be0-51ac-457f-a4d9-12c2f7667b80", json_tokener_parse("{\"word\": \"h\u00e9\"}"), &result);
+	cr_assert(kser_task_set_metadata(task, json_tokener_parse("{\"a\": 1}")));
+	cr_expect_eq(kser_execute(task, NULL, &result, NULL), KSER_SUCCESS);
+	char *text = kser_task_to_message(task, &result);
+	cr_expect_str_eq(text, "{\"uuid\":\"872c3be0-51ac-457f-a4d9-12c2f7667b80\",\"entrypoint\":\"say\",\"params\":{\"word\":\"h\u00e9\"},"
+		"\"result\":{\"uuid\":\"872c3be0-51ac-457f-a4d9-12c2f7667b80\",\"retcode\":0,\"stdout\":\"h\u00e9\\n\",\"stderr\":\"\",\"retval\":{\"attempt\":\"none\"}},\"metadata\":{\"a\":1}}");
+	struct kser_task *again = kser_task_from_message(worker, text, strlen(text), &result);
+	char *twice = kser_task_to_message(again, NULL);
+	cr_expect_str_eq(twice, text);
+	cr_expect_null(kser_task_from_message(worker, "{}", 2, &result));
+	cr_expect_eq(result.retcode, 400);
+	free(text);
+	free(twice);
+	kser_task_free(task);
+	kser_task_free(again);
+}
