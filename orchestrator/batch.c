@@ -18,6 +18,10 @@ static const enum array_type column_types[] = {
 	[TOTALS] = ARRAY_JSON, [PLANS] = ARRAY_JSONB, [TEMPORARIES] = ARRAY_BOOL, [WORKERS] = ARRAY_TEXT, [BYTES] = ARRAY_INT4, [TARGETS] = ARRAY_INT4,
 };
 
+/* The arrays of the statement for plain successes, behind generation and epoch. */
+static const enum column plain_columns[] = {OPERATIONS, POSITIONS, UUIDS, ATTEMPTS, ANSWERS, BYTES, TARGETS, WORKERS, STDOUTS, STDERRS, RETVALS, TOTALS};
+
+_Static_assert(2 + COUNT_OF(plain_columns) == APPLY_PLAIN_PARAMETERS, "generation, epoch, and a parameter for each column");
 _Static_assert(CAREFUL + 1 == APPLY_PARAMETERS, "one parameter for each column");
 
 struct batch *batch_new(void)
@@ -37,7 +41,7 @@ void batch_reset(struct batch *batch)
 {
 	for (size_t i = 0; i < batch->count; i++)
 		reply_record_drop(&batch->replies[i]);
-	batch->count = 0;
+	batch->count = batch->chosen = 0;
 }
 
 void batch_free(struct batch *batch)
@@ -85,8 +89,14 @@ enum status batch_add(struct batch *batch, struct cell *cell, rd_kafka_message_t
 
 struct reply_record *batch_reply(struct batch *batch, int32_t input)
 {
-	assert(input >= 1 && (size_t)input <= batch->count);
+	assert(input >= 1 && (size_t)input <= batch->chosen);
 	return &batch->replies[batch->order[input - 1]];
+}
+
+int32_t batch_target(const struct batch *batch, int32_t input)
+{
+	assert(input >= 1 && (size_t)input <= batch->chosen);
+	return batch->targets[input - 1];
 }
 
 static int compare(const void *left, const void *right, void *context)
@@ -99,6 +109,42 @@ static int compare(const void *left, const void *right, void *context)
 	if (order == 0) /* stable: the first of several wins */
 		order = (*(const size_t *)left > *(const size_t *)right) - (*(const size_t *)left < *(const size_t *)right);
 	return order;
+}
+
+size_t batch_choose(struct batch *batch)
+{
+	batch->chosen = 0;
+	for (size_t i = 0; i < batch->count; i++)
+		if (!batch->replies[i].settled)
+			batch->order[batch->chosen++] = i;
+	qsort_r(batch->order, batch->chosen, sizeof batch->order[0], compare, batch);
+	return batch->chosen;
+}
+
+static bool is_plain(const struct reply_record *reply, int64_t generation)
+{
+	const struct stamp *stamp = &reply->message.stamp;
+	return reply->retry_ms == 0 && stamp->generation == generation && reply->result.retcode == 0 && !stamp->retry && stamp->tasks.kind != JSON_ARRAY;
+}
+
+static bool is_of_one_task(const struct batch *batch, size_t left, size_t right)
+{
+	const struct stamp *a = &batch->replies[batch->order[left]].message.stamp, *b = &batch->replies[batch->order[right]].message.stamp;
+	return a->position == b->position && memcmp(a->operation, b->operation, sizeof a->operation) == 0;
+}
+
+size_t batch_choose_plain(struct batch *batch, int64_t generation)
+{
+	size_t all = batch_choose(batch), plain = 0;
+	bool same_before = false;
+	for (size_t i = 0; i < all; i++) {
+		bool same_behind = i + 1 < all && is_of_one_task(batch, i, i + 1);
+		if (!same_before && !same_behind && is_plain(&batch->replies[batch->order[i]], generation))
+			batch->order[plain++] = batch->order[i];
+		same_before = same_behind;
+	}
+	batch->chosen = plain;
+	return plain;
 }
 
 static bool inherits(const struct stamp *stamp, const char *what)
@@ -191,18 +237,14 @@ static void add_identity(struct array *arrays, const struct reply_record *reply)
 	array_add_bytes(&arrays[OPERATIONS], (struct slice){(const char *)stamp->operation, sizeof stamp->operation});
 	array_add_int4(&arrays[POSITIONS], stamp->position);
 	array_add_int4(&arrays[ATTEMPTS], stamp->attempt);
-	array_add_int8(&arrays[GENERATIONS], stamp->generation);
-	array_add_int8(&arrays[EPOCHS], stamp->epoch);
 	array_add_int8(&arrays[ANSWERS], (int64_t)reply->origin.partition << 48 | reply->origin.offset);
 }
 
-static void add_outcome(struct batch *batch, const struct reply_record *reply)
+/* What a success has too. */
+static void add_output_columns(struct batch *batch, const struct reply_record *reply)
 {
 	struct array *arrays = batch->arrays;
 	const struct stamp *stamp = &reply->message.stamp;
-	/* What may be tried again has failed, whatever the retcode says. */
-	array_add_int4(&arrays[RETCODES], stamp->retry && reply->result.retcode == 0 ? 503 : reply->result.retcode);
-	add_error(batch, &arrays[ERRORS], &reply->result);
 	add_output(batch, &arrays[STDOUTS], reply, reply->result.stdout_text, "stdout");
 	add_output(batch, &arrays[STDERRS], reply, reply->result.stderr_text, "stderr");
 	add_retval(batch, &arrays[RETVALS], reply);
@@ -210,6 +252,23 @@ static void add_outcome(struct batch *batch, const struct reply_record *reply)
 		array_add_null(&arrays[TOTALS]);
 	else
 		array_add_bytes(&arrays[TOTALS], reply->message.result.text);
+	if (stamp->worker.length > 0)
+		array_add_bytes(&arrays[WORKERS], stamp->worker);
+	else
+		array_add_null(&arrays[WORKERS]);
+	array_add_int4(&arrays[BYTES], (int32_t)reply->message.result.text.length);
+}
+
+/* What a plain success says nothing of. */
+static void add_outcome(struct batch *batch, const struct reply_record *reply)
+{
+	struct array *arrays = batch->arrays;
+	const struct stamp *stamp = &reply->message.stamp;
+	array_add_int8(&arrays[GENERATIONS], stamp->generation);
+	array_add_int8(&arrays[EPOCHS], stamp->epoch);
+	/* What may be tried again has failed, whatever the retcode says. */
+	array_add_int4(&arrays[RETCODES], stamp->retry && reply->result.retcode == 0 ? 503 : reply->result.retcode);
+	add_error(batch, &arrays[ERRORS], &reply->result);
 	if (stamp->tasks.kind == JSON_ARRAY)
 		array_add_bytes(&arrays[PLANS], stamp->tasks.text);
 	else
@@ -218,38 +277,53 @@ static void add_outcome(struct batch *batch, const struct reply_record *reply)
 		array_add_bool(&arrays[TEMPORARIES], true);
 	else
 		array_add_null(&arrays[TEMPORARIES]);
-	if (stamp->worker.length > 0)
-		array_add_bytes(&arrays[WORKERS], stamp->worker);
-	else
-		array_add_null(&arrays[WORKERS]);
-	array_add_int4(&arrays[BYTES], (int32_t)reply->message.result.text.length);
 }
 
 /* A partition for the successor of each reply, queue by queue. */
 static void choose_targets(struct batch *batch, struct cell *cell)
 {
-	for (size_t from = 0, to; from < batch->count; from = to) {
+	for (size_t from = 0, to; from < batch->chosen; from = to) {
 		int queue = batch->replies[batch->order[from]].queue;
-		for (to = from + 1; to < batch->count && batch->replies[batch->order[to]].queue == queue; to++)
+		for (to = from + 1; to < batch->chosen && batch->replies[batch->order[to]].queue == queue; to++)
 			;
 		cell_choose(cell, queue, batch->targets + from, (int32_t)(to - from));
 	}
 }
 
-void batch_parameters(struct batch *batch, struct cell *cell, bool careful, struct parameter parameters[APPLY_PARAMETERS])
+/* The columns that both statements have. */
+static void add_common_columns(struct batch *batch, struct cell *cell)
 {
-	for (size_t i = 0; i < batch->count; i++)
-		batch->order[i] = i;
-	qsort_r(batch->order, batch->count, sizeof batch->order[0], compare, batch);
 	choose_targets(batch, cell);
 	for (size_t column = 0; column < COUNT_OF(batch->arrays); column++)
 		array_begin(&batch->arrays[column], column_types[column]);
-	for (size_t i = 0; i < batch->count; i++) {
-		add_identity(batch->arrays, &batch->replies[batch->order[i]]);
-		add_outcome(batch, &batch->replies[batch->order[i]]);
+	for (size_t i = 0; i < batch->chosen; i++) {
+		const struct reply_record *reply = &batch->replies[batch->order[i]];
+		add_identity(batch->arrays, reply);
+		add_output_columns(batch, reply);
 		array_add_int4(&batch->arrays[TARGETS], batch->targets[i]);
 	}
+}
+
+void batch_parameters(struct batch *batch, struct cell *cell, bool careful, struct parameter parameters[APPLY_PARAMETERS])
+{
+	add_common_columns(batch, cell);
+	for (size_t i = 0; i < batch->chosen; i++)
+		add_outcome(batch, &batch->replies[batch->order[i]]);
 	for (size_t column = 0; column < COUNT_OF(batch->arrays); column++)
 		parameters[column] = array_parameter_or_null(&batch->arrays[column]);
-	parameters[CAREFUL] = parameter_bool(batch->careful, careful);
+	parameters[CAREFUL] = parameter_bool(batch->single[0], careful);
+}
+
+void batch_plain_parameters(struct batch *batch, struct cell *cell, int64_t generation, struct parameter parameters[APPLY_PLAIN_PARAMETERS])
+{
+	int64_t epoch = 0;
+	add_common_columns(batch, cell);
+	for (size_t i = 0; i < batch->chosen; i++) {
+		int64_t own = batch->replies[batch->order[i]].message.stamp.epoch;
+		epoch = own > epoch ? own : epoch;
+	}
+	*parameters++ = parameter_int8(batch->single[0], generation);
+	*parameters++ = parameter_int8(batch->single[1], epoch);
+	for (size_t i = 0; i < COUNT_OF(plain_columns); i++)
+		*parameters++ = array_parameter_or_null(&batch->arrays[plain_columns[i]]);
 }

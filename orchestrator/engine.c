@@ -76,6 +76,29 @@ void engine_end_call(struct engine *engine)
 	cell_set_floor(engine->cell, engine->thread, dispatcher_floor(engine->dispatcher));
 }
 
+/* The columns entrypoint … flags. */
+static void read_message(const PGresult *rows, int row, int column, struct dispatch *dispatch)
+{
+	dispatch->entrypoint = row_text(rows, row, column);
+	dispatch->params = row_text(rows, row, column + 1);
+	dispatch->metadata = row_text(rows, row, column + 2);
+	dispatch->stamp.deadline_ms = row_int8(rows, row, column + 3);
+	dispatch->stamp.limit_ms = row_int8(rows, row, column + 4);
+	dispatch->stamp.start_by_ms = row_int8(rows, row, column + 5);
+	dispatch->stamp.flags = (uint32_t)row_int4(rows, row, column + 6);
+}
+
+static void send_dispatch(struct engine *engine, int queue, int32_t partition, struct dispatch *dispatch, struct origin origin)
+{
+	if (queue < 0) {
+		dispatcher_refuse(engine->dispatcher, dispatch, origin, "there are more queues than one orchestrator serves");
+		return;
+	}
+	dispatch->trace = cell_trace(engine->cell);
+	dispatch->stamp.queue = slice_of(cell_queue_name(engine->cell, queue));
+	dispatcher_send(engine->dispatcher, queue, partition, dispatch, origin);
+}
+
 void engine_dispatch(struct engine *engine, const PGresult *rows, int row, int column, int queue, struct slice result, struct origin origin)
 {
 	struct dispatch dispatch = {.result = result};
@@ -86,21 +109,23 @@ void engine_dispatch(struct engine *engine, const PGresult *rows, int row, int c
 	stamp->attempt = row_int4(rows, row, column + 3);
 	stamp->generation = row_int8(rows, row, column + 4);
 	stamp->epoch = row_int8(rows, row, column + 5);
-	int32_t partition = row_int4(rows, row, column + 6);
-	dispatch.entrypoint = row_text(rows, row, column + 7);
-	dispatch.params = row_text(rows, row, column + 8);
-	dispatch.metadata = row_text(rows, row, column + 9);
-	stamp->deadline_ms = row_int8(rows, row, column + 10);
-	stamp->limit_ms = row_int8(rows, row, column + 11);
-	stamp->start_by_ms = row_int8(rows, row, column + 12);
-	stamp->flags = (uint32_t)row_int4(rows, row, column + 13);
-	dispatch.trace = cell_trace(engine->cell);
-	if (queue < 0) {
-		dispatcher_refuse(engine->dispatcher, &dispatch, origin, "there are more queues than one orchestrator serves");
-		return;
-	}
-	stamp->queue = slice_of(cell_queue_name(engine->cell, queue));
-	dispatcher_send(engine->dispatcher, queue, partition, &dispatch, origin);
+	read_message(rows, row, column + 7, &dispatch);
+	send_dispatch(engine, queue, row_int4(rows, row, column + 6), &dispatch, origin);
+}
+
+void engine_dispatch_next(struct engine *engine, const PGresult *rows, int row, int column, const struct stamp *before, int queue, int32_t partition, struct slice result,
+	struct origin origin)
+{
+	struct dispatch dispatch = {.result = result};
+	struct stamp *stamp = &dispatch.stamp;
+	row_uuid(rows, row, column, dispatch.uuid);
+	uuid_copy(stamp->operation, before->operation);
+	stamp->position = before->position + 1;
+	stamp->attempt = row_int4(rows, row, column + 1);
+	stamp->generation = before->generation;
+	stamp->epoch = row_int8(rows, row, column + 2);
+	read_message(rows, row, column + 3, &dispatch);
+	send_dispatch(engine, queue, partition, &dispatch, origin);
 }
 
 enum status engine_end_task(struct engine *engine, const struct refused *refused)

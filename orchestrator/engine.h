@@ -41,8 +41,13 @@ void engine_end_call(struct engine *engine);
 /* Ends a task that cannot go on, if it is still at that attempt: FAILED, and its operation with it. E_RETRY: stopping. */
 MUST_USE enum status engine_end_task(struct engine *engine, const struct refused *refused);
 
-/* Sends the dispatch of a row whose columns uuid … flags begin at `column`; `result` is what the message carries on. */
+/*
+ * Sends the dispatch of a row whose columns uuid … flags begin at `column`; `result` is what the message carries on. Of a success's successor
+ * the row has columns uuid, attempt, epoch, entrypoint … flags only: the rest follows from the stamp of its predecessor, `before`.
+ */
 void engine_dispatch(struct engine *engine, const PGresult *rows, int row, int column, int queue, struct slice result, struct origin origin);
+void engine_dispatch_next(struct engine *engine, const PGresult *rows, int row, int column, const struct stamp *before, int queue, int32_t partition, struct slice result,
+	struct origin origin);
 
 /* Ends the tasks whose dispatches the broker refused; `finished` is called for each that has an origin. */
 void engine_settle_refused(struct engine *engine, dispatcher_acknowledged *finished, void *context);

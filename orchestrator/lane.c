@@ -24,8 +24,9 @@
 #define AHEAD_WAIT_MS 2000 /* until a reply of an epoch that the database does not know is tried again */
 #define WAITING_MAX 1000 /* submissions and claims set aside: beyond this their topics wait */
 
-/* Columns of the apply statement. */
+/* Columns of the apply statement, and of the one for plain successes. */
 enum { INPUT, VERDICT, FREED, ENDED_PARTITION, DISPATCH, QUEUE = DISPATCH + 14 };
+enum { PLAIN_INPUT, PLAIN_FREED, PLAIN_ENDED_PARTITION, PLAIN_QUEUE, PLAIN_NEXT };
 
 /* A submission whose key or queue somebody holds in an open transaction, or whose queue is full; a claim or release of a locked task. */
 struct waiting {
@@ -256,6 +257,7 @@ static void keep_busy(struct lane *lane, struct reply_record *reply, int64_t wai
 	lane->busy[lane->busy_count++] = *reply;
 	reply->record = NULL;
 	reply->opened = (struct buffer){0};
+	reply->settled = true;
 }
 
 /*
@@ -282,7 +284,14 @@ static void dispatch(struct lane *lane, const PGresult *rows, int row, const str
 	engine_dispatch(&lane->engine, rows, row, DISPATCH, cell_queue(lane->engine.cell, row_text(rows, row, QUEUE)), reply->message.result.text, reply->origin);
 }
 
-/* One row of the answer: an applied reply is finished now, or when its dispatch is acknowledged. */
+/* A reply that is applied: finished now, or when the dispatch that it caused is acknowledged. */
+static void finish_reply(struct lane *lane, struct reply_record *reply)
+{
+	reply->settled = true;
+	intake_finish(lane->intake, reply->origin);
+}
+
+/* One row of the answer. */
 static void hand_over_row(struct lane *lane, const PGresult *rows, int row)
 {
 	struct reply_record *reply = batch_reply(lane->batch, row_int4(rows, row, INPUT));
@@ -299,19 +308,37 @@ static void hand_over_row(struct lane *lane, const PGresult *rows, int row)
 	}
 	if (slice_is(verdict, "won"))
 		cell_answered(lane->engine.cell, reply->queue, row_int4(rows, row, ENDED_PARTITION));
-	if (row_null(rows, row, DISPATCH))
-		intake_finish(lane->intake, reply->origin);
-	else
-		dispatch(lane, rows, row, reply);
+	if (row_null(rows, row, DISPATCH)) {
+		finish_reply(lane, reply);
+		return;
+	}
+	reply->settled = true;
+	dispatch(lane, rows, row, reply);
 }
 
-static void add_free_places(struct lane *lane, const PGresult *rows)
+/* False: its operation has ended. */
+static bool hand_over_plain_row(struct lane *lane, const PGresult *rows, int row)
+{
+	int32_t input = row_int4(rows, row, PLAIN_INPUT);
+	struct reply_record *reply = batch_reply(lane->batch, input);
+	cell_answered(lane->engine.cell, reply->queue, row_int4(rows, row, PLAIN_ENDED_PARTITION));
+	if (row_null(rows, row, PLAIN_NEXT)) {
+		finish_reply(lane, reply);
+		return false;
+	}
+	reply->settled = true;
+	engine_dispatch_next(&lane->engine, rows, row, PLAIN_NEXT, &reply->message.stamp, cell_queue(lane->engine.cell, row_text(rows, row, PLAIN_QUEUE)),
+		batch_target(lane->batch, input), reply->message.result.text, reply->origin);
+	return true;
+}
+
+static void add_free_places(struct lane *lane, const PGresult *rows, int column)
 {
 	int places = 0, queue = -1;
 	for (int row = 0; row < PQntuples(rows); row++) {
-		if (row_null(rows, row, FREED))
+		if (row_null(rows, row, column))
 			continue;
-		int freed = cell_known_queue(lane->engine.cell, row_text(rows, row, FREED));
+		int freed = cell_known_queue(lane->engine.cell, row_text(rows, row, column));
 		if (freed != queue && places > 0)
 			cell_add_free(lane->engine.cell, queue, places);
 		places = freed == queue ? places + 1 : 1;
@@ -325,10 +352,48 @@ static void note_applied(const struct lane *lane, int64_t began_us)
 {
 	const struct measures *measures = cell_measures(lane->engine.cell);
 	metric_observe(measures->apply_time, clock_monotonic_us() - began_us);
-	metric_observe(measures->apply_size, (int64_t)lane->batch->count);
+	metric_observe(measures->apply_size, (int64_t)lane->batch->chosen);
 }
 
-/* One transaction. With a stale beat its dispatches may not be sent: the same replies are applied again, which gives them anew. */
+/* One transaction. E_RETRY also when this lane was removed meanwhile: its replies come again when it has joined anew. */
+static enum status run_apply(struct lane *lane, const char *statement, const struct parameter *parameters, int count, bool once, PGresult **rows, struct error *err)
+{
+	engine_begin_call(&lane->engine);
+	(void)FAULT("apply.before_commit");
+	int64_t began_us = clock_monotonic_us();
+	enum status status = engine_run(&lane->engine, engine_statement(statement), parameters, count, once, rows, err);
+	if (status)
+		return status;
+	note_applied(lane, began_us);
+	(void)FAULT("apply.after_commit_before_produce");
+	return lane->life == cell_life(lane->engine.cell) ? E_OK : E_RETRY;
+}
+
+/*
+ * The plain successes. What it leaves unsettled is for apply: those that gave no row, all of them when a row is locked or one is refused, and
+ * those that may not be dispatched now.
+ */
+static void apply_plain(struct lane *lane)
+{
+	struct error err;
+	struct parameter parameters[APPLY_PLAIN_PARAMETERS];
+	PGresult *rows CLEANUP(result_clear) = NULL;
+	int64_t generation = cell_generation(lane->engine.cell), started = 0;
+	if (batch_choose_plain(lane->batch, generation) == 0)
+		return;
+	batch_plain_parameters(lane->batch, lane->engine.cell, generation, parameters);
+	enum status status = run_apply(lane, "apply_plain.sql", parameters, APPLY_PLAIN_PARAMETERS, true, &rows, &err);
+	lane->careful |= status == E_RETRY;
+	if (status || !cell_may_dispatch(lane->engine.cell))
+		return;
+	for (int row = 0; row < PQntuples(rows); row++)
+		started += hand_over_plain_row(lane, rows, row);
+	measures_note_successes(cell_measures(lane->engine.cell), PQntuples(rows), started);
+	(void)FAULT("apply.after_produce_before_ack");
+	add_free_places(lane, rows, PLAIN_FREED);
+}
+
+/* What is chosen, of any kind. With a stale beat its dispatches may not be sent: the same replies are applied again, which gives them anew. */
 static enum status apply(struct lane *lane, struct error *err)
 {
 	struct parameter parameters[APPLY_PARAMETERS];
@@ -336,20 +401,14 @@ static enum status apply(struct lane *lane, struct error *err)
 	bool careful = lane->careful;
 	for (;;) {
 		batch_parameters(lane->batch, lane->engine.cell, careful, parameters);
-		engine_begin_call(&lane->engine);
-		(void)FAULT("apply.before_commit");
-		int64_t began_us = clock_monotonic_us();
-		enum status status = engine_run(&lane->engine, engine_statement("apply.sql"), parameters, APPLY_PARAMETERS, !careful, &rows, err);
-		if (status == E_RETRY && !cell_stopping(lane->engine.cell)) {
+		enum status status = run_apply(lane, "apply.sql", parameters, APPLY_PARAMETERS, !careful, &rows, err);
+		bool removed = lane->life != cell_life(lane->engine.cell);
+		if (status == E_RETRY && !removed && !cell_stopping(lane->engine.cell)) {
 			careful = true;
 			continue;
 		}
 		if (status)
 			return status;
-		note_applied(lane, began_us);
-		(void)FAULT("apply.after_commit_before_produce");
-		if (lane->life != cell_life(lane->engine.cell))
-			return E_RETRY; /* removed: they come again when this lane has joined anew */
 		if (cell_may_dispatch(lane->engine.cell))
 			break;
 		log_warning("the last sign of life is too old to dispatch, applying again", "thread", lane->name);
@@ -360,7 +419,7 @@ static enum status apply(struct lane *lane, struct error *err)
 	for (int row = 0; row < PQntuples(rows); row++)
 		hand_over_row(lane, rows, row);
 	(void)FAULT("apply.after_produce_before_ack");
-	add_free_places(lane, rows);
+	add_free_places(lane, rows, FREED);
 	return E_OK;
 }
 
@@ -391,7 +450,7 @@ static void apply_one_by_one(struct lane *lane)
 		struct error err = {0};
 		lane->batch->replies[0] = replies[i];
 		lane->batch->count = 1;
-		if (is_refusal(apply(lane, &err)))
+		if (batch_choose(lane->batch) > 0 && is_refusal(apply(lane, &err)))
 			bury_reply(lane, &replies[i], err.text);
 		batch_reset(lane->batch);
 	}
@@ -403,7 +462,8 @@ static void apply_batch(struct lane *lane)
 	struct error err = {0};
 	if (lane->batch->count == 0)
 		return;
-	if (is_refusal(apply(lane, &err)))
+	apply_plain(lane);
+	if (batch_choose(lane->batch) > 0 && is_refusal(apply(lane, &err)))
 		apply_one_by_one(lane);
 	batch_reset(lane->batch);
 	engine_end_call(&lane->engine);

@@ -107,6 +107,13 @@ void measures_note_result(const struct measures *measures, struct slice verdict,
 		metric_add(retcode == 0 ? measures->succeeded : measures->failed, 1);
 }
 
+void measures_note_successes(const struct measures *measures, int64_t won, int64_t started)
+{
+	metric_add(measures->results[VERDICT_WON], won);
+	metric_add(measures->succeeded, won);
+	metric_add(measures->succeeding, started);
+}
+
 void measures_set_of_queue(const struct measures *measures, enum measure measure, struct slice queue, int64_t value)
 {
 	char name[QUEUE_BYTES_MAX + 1] = "";

@@ -64,6 +64,9 @@ void measures_close(struct measures *measures);
 /* One row of what a batch did; `retcode` of the reply. */
 void measures_note_result(const struct measures *measures, struct slice verdict, int32_t retcode);
 
+/* So many successes that won, and how many of them started a successor. */
+void measures_note_successes(const struct measures *measures, int64_t won, int64_t started);
+
 /* --- Gauges that only the keeper shows, of a queue or of all. */
 void measures_set_of_queue(const struct measures *measures, enum measure measure, struct slice queue, int64_t value);
 void measures_set(const struct measures *measures, enum measure measure, int64_t value);

@@ -16,7 +16,7 @@ begin
 		answer := 'asked';
 		detail := format('task %s (%s) is told to stop', (s.k).position, (s.k).entrypoint);
 		if s.stop is null then
-			update kser.tasks set mark = 1 where operation_id = operation and position = (s.k).position;
+			update kser.tasks set mark = mark | 1 where operation_id = operation and position = (s.k).position;
 			insert into kser.stops (operation_id, position, uuid, attempt, queue, asked_at, error, retcode, reason)
 			values (operation, (s.k).position, (s.k).uuid, (s.k).attempt, (s.k).queue, t, 'Cancelled', 499, left(reason, 1000))
 			on conflict (operation_id, position) do update set uuid = excluded.uuid, attempt = excluded.attempt, asked_at = t, error = excluded.error,

@@ -30,6 +30,9 @@ begin
 			and k.status = 'RUNNING' and k.uuid = n.uuid and k.attempt = n.attempt for update) as l;
 
 	if fresh.operations is not null then
+		-- Marked (lock_task), so that its result does not pass the claim by.
+		update tasks k set mark = k.mark | 2 from unnest(fresh.operations, fresh.positions) as f (operation_id, position)
+		where k.operation_id = f.operation_id and k.position = f.position and k.status = 'RUNNING' and k.mark & 2 = 0;
 		insert into claims as c (operation_id, position, uuid, attempt, worker, claimed_at, renewed_at, deadline_at)
 		select k.operation_id, k.position, k.uuid, k.attempt, of_worker, t, t, t + duration((k.policy -> 'timeout')::jsonb) + interval '5 s'
 		from unnest(fresh.operations, fresh.positions) as f (operation_id, position), tasks k
@@ -52,7 +55,7 @@ begin
 	left join lateral (select k.mark from claims c join tasks k on k.operation_id = c.operation_id and k.position = c.position
 		where c.operation_id = n.operation_id and c.position = n.position and c.uuid = n.uuid and c.attempt = n.attempt and c.worker = of_worker and n.generation = m.generation
 			and k.status = 'RUNNING' and k.uuid = n.uuid and k.attempt = n.attempt limit 1) as k on true
-	where k.mark is distinct from 0;
+	where k.mark is null or k.mark & 1 <> 0;
 	perform count_up('claims_refused', told.refused);
 	return query
 	select n.operation_id, n.position, n.uuid, n.attempt, n.generation

@@ -1,8 +1,13 @@
 -- The frame of every verb. The current task, the lowest position that is not SUCCESS, is the operation's lock; the operation's
 -- row comes after it.
+--
+-- A running one is marked: `tasks.mark` has bit 1 when somebody wants the attempt ended (a row in `stops`), bit 2 when something about its operation
+-- was changed by somebody who held its row, or its worker has claimed it. A result of a marked task goes to apply_results, never to the statement for
+-- plain successes: that one waits for the task's row only, so what it has read elsewhere may be old after the wait, but for this mark. Whoever locks
+-- a running task's row and changes anything but that row must mark it. A mark stays until the task has ended.
 
 -- Locks the current task of an operation; then looks again, in a fresh statement, whether it still is the current one, and else
--- locks on, upwards only. No task is locked when all are SUCCESS: the operation has ended.
+-- locks on, upwards only; and marks it when it runs. No task is locked when all are SUCCESS: the operation has ended.
 -- waits false: waits for nobody; false comes back when somebody else has the row.
 create or replace function kser.lock_task(operation uuid, waits boolean) returns boolean language plpgsql volatile as $$
 declare
@@ -12,6 +17,7 @@ begin
 	loop
 		present := kser.current_position(operation);
 		if present is null or present = locked then
+			update kser.tasks k set mark = k.mark | 2 where k.operation_id = operation and k.position = present and k.status = 'RUNNING' and k.mark & 2 = 0;
 			return true;
 		elsif waits then
 			perform from kser.tasks k where k.operation_id = operation and k.position = present for update;

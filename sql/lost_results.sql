@@ -45,7 +45,7 @@ begin
 				update tasks n set epoch = m.epoch
 				from tasks p, operations o
 				where p.operation_id = lost.operation and p.position = lost.position and p.status = 'SUCCESS' and p.uuid = lost.uuid and p.attempt = lost.attempt and p.answer = lost.answer
-					and n.operation_id = p.operation_id and n.position = p.position + 1 and n.status = 'RUNNING' and n.dispatched_at = p.finished_at and n.mark = 0 and m.halted is null
+					and n.operation_id = p.operation_id and n.position = p.position + 1 and n.status = 'RUNNING' and n.dispatched_at = p.finished_at and n.mark & 1 = 0 and m.halted is null
 					and not exists (select from claims c where c.operation_id = n.operation_id and c.position = n.position and c.attempt = n.attempt)
 					and o.id = n.operation_id
 				returning n.*, o.metadata as operation_metadata, o.deadline_at

@@ -46,7 +46,7 @@ begin
 	insert into stops (operation_id, position, uuid, attempt, queue, asked_at, error, retcode, reason)
 	values (operation, at, task.uuid, task.attempt, task.queue, t, 'Timeout', 504, why) on conflict do nothing;
 	if task.status = 'RUNNING' then
-		update tasks k set mark = 1 where k.operation_id = operation and k.position = at;
+		update tasks k set mark = k.mark | 1 where k.operation_id = operation and k.position = at;
 		return found;
 	end if;
 	return end_stopped(t, operation, at, null);

@@ -67,6 +67,7 @@ Test(batch, replies_are_sorted_by_operation_and_position, .init = setup, .fini =
 	cr_assert_eq(add("{" TASK ",\"result\":{\"retcode\":0},\"metadata\":{\"kser\":{" OPERATION_B ",\"pos\":0,\"attempt\":1,\"gen\":5,\"epoch\":1}}}", &err), E_OK, "%s", err.text);
 	cr_assert_eq(add("{" TASK ",\"result\":{\"retcode\":0},\"metadata\":{\"kser\":{" OPERATION_A ",\"pos\":7,\"attempt\":1,\"gen\":5,\"epoch\":1}}}", &err), E_OK);
 	cr_assert_eq(add("{" TASK ",\"result\":{\"retcode\":0},\"metadata\":{\"kser\":{" OPERATION_A ",\"pos\":2,\"attempt\":1,\"gen\":5,\"epoch\":1}}}", &err), E_OK);
+	batch_choose(batch);
 	batch_parameters(batch, cell, false, parameters);
 	cr_assert_eq(batch_reply(batch, 1)->message.stamp.position, 2);
 	cr_assert_eq(batch_reply(batch, 2)->message.stamp.position, 7);
@@ -85,6 +86,7 @@ Test(batch, what_is_only_carried_on_is_left_out, .init = setup, .fini = teardown
 	const char *bytes;
 	cr_assert_eq(add("{" TASK ",\"result\":{\"uuid\":\"u\",\"retcode\":0,\"stdout\":\"old\",\"stderr\":\"n\\u00e9w\",\"retval\":{\"a\":1,\"b\":[2]}},"
 			 "\"metadata\":{\"kser\":{" OPERATION_A ",\"pos\":1,\"attempt\":1,\"gen\":5,\"epoch\":1,\"inherited\":{\"stdout\":true,\"retval\":[\"a\"]}}}}", &err), E_OK, "%s", err.text);
+	batch_choose(batch);
 	batch_parameters(batch, cell, false, parameters);
 	cr_assert_null(parameters[STDOUTS].bytes);
 	cr_assert(says(parameters[STDERRS], 0, "n\xc3\xa9w"));
@@ -101,6 +103,7 @@ Test(batch, an_error_has_its_name_and_a_retry_has_failed, .init = setup, .fini =
 	cr_assert_eq(add("{" TASK ",\"result\":{\"retcode\":400,\"retval\":{\"error\":{\"name\":\"ValidationError\"}}},"
 			 "\"metadata\":{\"kser\":{" OPERATION_A ",\"pos\":1,\"attempt\":1,\"gen\":5,\"epoch\":1}}}", &err), E_OK, "%s", err.text);
 	cr_assert_eq(add("{" TASK ",\"result\":{\"retcode\":0},\"metadata\":{\"kser\":{" OPERATION_A ",\"pos\":2,\"attempt\":1,\"gen\":5,\"epoch\":1,\"outcome\":\"retry\"}}}", &err), E_OK, "%s", err.text);
+	batch_choose(batch);
 	batch_parameters(batch, cell, false, parameters);
 	cr_assert(says(parameters[ERRORS], 0, "ValidationError"));
 	cr_assert_eq(element(parameters[RETCODES], 1, &bytes), 4);
@@ -120,4 +123,54 @@ Test(batch, what_answers_no_task_is_refused, .init = setup, .fini = teardown)
 	cr_assert_eq(add("{" TASK ",\"metadata\":{\"kser\":{" OPERATION_A ",\"pos\":1,\"attempt\":1,\"gen\":5,\"epoch\":1}}}", &err), E_INVALID, "a dispatch is no answer");
 	cr_assert(strstr(err.text, "result"));
 	cr_assert_eq(batch->count, 0);
+}
+
+#define STAMP(operation, position, others) "\"metadata\":{\"kser\":{" operation ",\"pos\":" position ",\"attempt\":1,\"epoch\":4" others "}}"
+#define SUCCESS TASK ",\"result\":{\"retcode\":0},"
+
+Test(batch, plain_is_a_success_that_says_nothing_else_and_is_alone_for_its_task, .init = setup, .fini = teardown)
+{
+	static const char *const texts[] = {
+		"{" SUCCESS STAMP(OPERATION_B, "9", ",\"gen\":5") "}",
+		"{" SUCCESS STAMP(OPERATION_B, "1", ",\"gen\":5") "}", /* twice */
+		"{" SUCCESS STAMP(OPERATION_A, "1", ",\"gen\":5") "}",
+		"{" SUCCESS STAMP(OPERATION_B, "1", ",\"gen\":5") "}",
+		"{" SUCCESS STAMP(OPERATION_A, "2", ",\"gen\":6") "}", /* of another generation */
+		"{" SUCCESS STAMP(OPERATION_A, "3", ",\"gen\":5,\"outcome\":\"retry\"") "}",
+		"{" SUCCESS STAMP(OPERATION_A, "4", ",\"gen\":5,\"tasks\":[{\"entrypoint\":\"e\"}]") "}",
+		"{" TASK ",\"result\":{\"retcode\":1}," STAMP(OPERATION_A, "5", ",\"gen\":5") "}",
+		"{" SUCCESS STAMP(OPERATION_A, "6", ",\"gen\":5") "}", /* was busy */
+	};
+	struct error err = {0};
+	for (size_t i = 0; i < COUNT_OF(texts); i++)
+		cr_assert_eq(add(texts[i], &err), E_OK, "%s", err.text);
+	batch->replies[8].retry_ms = 1;
+	cr_assert_eq(batch_choose_plain(batch, 5), 2);
+	cr_assert_eq(batch_reply(batch, 1), &batch->replies[2]);
+	cr_assert_eq(batch_reply(batch, 2), &batch->replies[0]);
+	batch->replies[0].settled = true;
+	cr_assert_eq(batch_choose_plain(batch, 5), 1);
+	cr_assert_eq(batch_choose(batch), COUNT_OF(texts) - 1);
+}
+
+Test(batch, a_plain_success_needs_few_columns, .init = setup, .fini = teardown)
+{
+	enum { GENERATION, EPOCH, PLAIN_POSITIONS = 3, PLAIN_ANSWERS = 6, PLAIN_WORKERS = 9, PLAIN_STDOUTS, PLAIN_TOTALS = 13 };
+	struct parameter parameters[APPLY_PLAIN_PARAMETERS];
+	struct error err = {0};
+	const char *bytes;
+	uint64_t epoch;
+	cr_assert_eq(add("{" TASK ",\"result\":{\"retcode\":7}," STAMP(OPERATION_A, "1", ",\"gen\":5") "}", &err), E_OK);
+	cr_assert_eq(add("{" TASK ",\"result\":{\"retcode\":0,\"stdout\":\"out\"}," STAMP(OPERATION_A, "2", ",\"gen\":5,\"worker\":\"w\"") "}", &err), E_OK);
+	cr_assert_eq(batch_choose_plain(batch, 5), 1);
+	batch_plain_parameters(batch, cell, 5, parameters);
+	memcpy(&epoch, parameters[EPOCH].bytes, sizeof epoch);
+	cr_assert_eq(be64toh(epoch), 4);
+	cr_assert_eq(element(parameters[PLAIN_POSITIONS], 0, &bytes), 4);
+	cr_assert_eq(bytes[3], 2, "the chosen one, not the first of the batch");
+	cr_assert_eq(element(parameters[PLAIN_ANSWERS], 0, &bytes), 8);
+	cr_assert(says(parameters[PLAIN_WORKERS], 0, "w"));
+	cr_assert(says(parameters[PLAIN_STDOUTS], 0, "out"));
+	cr_assert_null(parameters[PLAIN_TOTALS].bytes);
+	cr_assert(batch_target(batch, 1) >= 0 && batch_target(batch, 1) < 4);
 }

@@ -89,7 +89,7 @@ def check_changes(world, changes):
             world.violation(f"task {task} was FAILED and became {now} in call {call}, {name}")
         if was == "RUNNING" and now == "PENDING" and name not in TAKEN_BACK:
             world.violation(f"task {task} was taken back by call {call}, {name}")
-        if now == "RUNNING" and name not in ("admit", "apply"):
+        if now == "RUNNING" and name not in ("admit", "apply", "apply_plain"):
             world.violation(f"task {task} was started by call {call}, {name}")
 
 

@@ -6,6 +6,7 @@ equal), `gen_random_uuid()` and `random()` by dice that are set by the seed. Two
 status, with the number of the call that made it.
 """
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -73,7 +74,7 @@ create trigger operation_changed after update of status, held on kser.operations
 """
 
 # Tables that are emptied after a schedule that ended badly: the next one starts on clean ground.
-STATE = ("operations", "tasks", "ready", "claims", "instances", "samples", "keys", "workers", "history", "stops", "suspects", "proofs", "counters", "dead_letters")
+STATE = ("operations", "tasks", "ready", "claims", "instances", "samples", "keys", "workers", "history", "stops", "suspects", "proofs", "counters", "dead_letters", "ended_operations")
 
 
 def start_server():
@@ -94,6 +95,21 @@ def of_the_simulator(text):
 
 def source(name):
     return (ROOT / "sql" / name).read_text()
+
+
+# A statement of the engine's own is installed as a function: `$1` is its first argument in both.
+STATEMENTS = {"statements/apply_plain.sql": (
+    "sim.apply_plain", "bigint, bigint, uuid[], integer[], uuid[], integer[], bigint[], integer[], integer[], text[], text[], text[], json[], json[]",
+    "input integer, freed text, ended_partition integer, queue text, uuid uuid, attempt integer, epoch bigint, entrypoint text, params json, metadata json, deadline_ms bigint,"
+    " limit_ms bigint, start_by_ms bigint, flags integer")}
+
+
+def installed(name, text):
+    """What installs a source file with that text."""
+    if name not in STATEMENTS:
+        return text
+    function, arguments, columns = STATEMENTS[name]
+    return f"create or replace function {function}({arguments}) returns table ({columns}) language sql volatile as $text$\n{text}$text$;"
 
 
 def files_in_order():
@@ -124,7 +140,10 @@ def install(database):
             cursor.execute(of_the_simulator(migration.read_text()))
         for name in files_in_order():
             cursor.execute(patched(name, ()))
+        for name in STATEMENTS:
+            cursor.execute(installed(name, patched(name, ())))
         cursor.execute("select kser.schema_installed(%s, 'simulation')", (len(migrations),))
+        cursor.execute("update kser.meta set traced_until = 'infinity'")  # what has ended is noted, and taken by nobody
         cursor.execute(TRIGGERS)
     connection.close()
 
@@ -137,7 +156,7 @@ def install_mutant(database, patches):
             text = patched(name, patches)
             if text == of_the_simulator(source(name)):
                 raise LookupError(f"the mutant leaves sql/{name} as it is")
-            cursor.execute("set sim.seconds = '0'; set sim.seed = 'mutant';" + text)
+            cursor.execute("set sim.seconds = '0'; set sim.seed = 'mutant';" + installed(name, text))
     connection.close()
 
 
@@ -205,6 +224,19 @@ class Session:
         self.open_call = self.inside
         self.settings = ""
         return self.cursor.fetchall() if self.cursor.description else []
+
+    @contextlib.contextmanager
+    def undone(self):
+        """What is called within is undone, and the clock of the next call is as it was."""
+        before = "release savepoint call; savepoint twin;" if self.open_call else "savepoint twin;" if self.inside else "begin;"
+        self.open_call = False
+        (looks,), = self.look("select last_value from sim.looks")
+        try:
+            self.cursor.execute(before + self.settings)
+            yield
+        finally:
+            self.cursor.execute("rollback to savepoint twin; release savepoint twin;" if self.inside else "rollback;")
+            self.cursor.execute(f"select setval('sim.looks', {looks})")
 
     def value(self, statement, *arguments):
         rows = self.rows(statement, *arguments)

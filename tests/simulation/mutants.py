@@ -14,6 +14,7 @@ class Mutant:
 
 
 COMPARE = "k.status = 'RUNNING' and k.uuid = r.uuid and k.attempt = r.attempt\n\t\treturning"
+PLAIN = "statements/apply_plain.sql"
 USABLE = "where generation = m.generation and epoch <= m.epoch and (not careful or input = any (got))\n\t\torder by operation, position, uuid, attempt, input"
 
 MUTANTS = {
@@ -90,4 +91,20 @@ MUTANTS = {
         ("lose.sql", "\n\t\tand not exists (select from claims c where c.operation_id = operation and c.position = at and c.attempt = k.attempt)", ""),
         ("running_tasks.sql", "\n\t\tand not exists (select from claims h where h.operation_id = k.operation_id and h.position = k.position and h.attempt = k.attempt)", ""), theme="claims"),
     "release_of_anothers_claim": Mutant("who does not hold the claim can hand the task back", ("release.sql", "continue when back.worker <> of_worker;", ""), theme="claims"),
+
+    # The statement for plain successes.
+    "plain_without_mark": Mutant("a plain success of a marked task is taken", (PLAIN, " and k.mark = 0", ""), theme="steering"),
+    "plain_without_attempt": Mutant("a plain success ends its task whatever attempt it answers", (PLAIN, " and k.attempt = ($6::integer[])[r.input]", ""), theme="replies"),
+    "plain_without_uuid": Mutant("a plain success ends the task at its position, whoever it answers", (PLAIN, "\n\t\tand k.uuid = ($5::uuid[])[r.input]", ""), theme="replies"),
+    "plain_without_generation": Mutant("a plain success of another generation is taken", (PLAIN, " and generation = $1", ""), theme="restores"),
+    "plain_without_epoch": Mutant("a plain success of an epoch to come is taken", (PLAIN, " and epoch >= $2", ""), theme="replies"),
+    "plain_while_held": Mutant("a plain success starts the next task of a paused operation",
+                               (PLAIN, " and not o.held", ""), (PLAIN, " and k.mark = 0", ""), theme="steering"),
+    "plain_to_another_queue": Mutant("a plain success starts the next task in another queue at once", (PLAIN, " and n.queue = k.queue", "")),
+    "plain_without_its_record": Mutant("a plain success does not note the record that it came in", (PLAIN, " answer = ($7::bigint[])[r.input],", "")),
+    "plain_at_another_moment": Mutant("what a plain success starts has a moment of its own", (PLAIN, "dispatched_at = (select t from m)\n", "dispatched_at = clock_timestamp()\n")),
+    "verbs_do_not_mark": Mutant("a verb does not mark the running task", ("lock_current.sql", "set mark = k.mark | 2 where", "set mark = k.mark where"),
+                                scenario=scenarios.plain_success_waits_for_pause),
+    "claims_do_not_mark": Mutant("a claim does not mark its task", ("hold.sql", "set mark = k.mark | 2 from", "set mark = k.mark from"),
+                                 scenario=scenarios.plain_success_waits_for_claim),
 }

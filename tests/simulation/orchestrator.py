@@ -3,17 +3,22 @@ for what was lost. Each call of the database is three steps (it begins, the data
 other threads, other processes and crashes come in between."""
 
 import json
+from collections import Counter
 
+from simulation import twins
 from simulation.broker import Producer, Record
 from simulation.world import DISPATCH_AGE, FIRST_SECOND, KEEPER_LEASE, LEASE, SILENCE
 
 FOREVER = 1 << 62
+TWIN_RATE = 0.2  # of the calls with plain successes: how many are also compared with apply_results
 
 DISPATCH = ("uuid", "operation_id", "position", "attempt", "generation", "epoch", "partition", "deadline_ms", "limit_ms", "start_by_ms", "flags")
 COLUMNS = 'uuid, operation_id, "position", attempt, generation, epoch, partition, deadline_ms, limit_ms, start_by_ms, flags'
 ADMIT = f"select {COLUMNS} from kser.admit(%s, %s)"
 APPLY = (f"select input, verdict, freed, queue, {COLUMNS} from kser.apply_results(%s::uuid[], %s::uuid[], %s::integer[], %s::integer[], %s::bigint[], %s::bigint[],"
          " %s::bigint[], %s::integer[], %s::text[], null::text[], null::text[], %s::json[], null::json[], %s::jsonb[], %s::boolean[], %s::text[], %s::integer[], %s::integer[], %s)")
+PLAIN = ("select input, freed, queue, uuid, attempt, epoch, deadline_ms, limit_ms, start_by_ms, flags from sim.apply_plain(%s, %s, %s::uuid[], %s::integer[], %s::uuid[], %s::integer[],"
+         " %s::bigint[], %s::integer[], %s::integer[], %s::text[], null::text[], null::text[], %s::json[], null::json[])")
 BEAT = ("select registered, generation, epoch, keeper, in_flight, overdue, stops from kser.beat(%s::uuid, %s, 'simulation', %s, false, %s,"
         f" interval '{KEEPER_LEASE} s', interval '{SILENCE} s')")
 HOLD = f"select uuid, operation_id, \"position\", attempt, generation from kser.hold(%s, %s::jsonb, interval '{LEASE} s')"
@@ -21,6 +26,32 @@ HOLD = f"select uuid, operation_id, \"position\", attempt, generation from kser.
 
 def name_of(uuid, operation, position, attempt, generation):
     return {"uuid": uuid, "op": operation, "pos": position, "attempt": attempt, "gen": generation}
+
+
+def is_plain(body, generation):
+    return body["retcode"] == 0 and body["gen"] == generation and not body.get("temporary") and body.get("plan") is None
+
+
+def column(batch, key, dump=False):
+    values = [taken.record.body.get(key) for taken in batch]
+    return [json.dumps(value) if dump and value is not None else value for value in values]
+
+
+def answers(batch):
+    return [taken.record.log.number << 48 | taken.record.offset for taken in batch]
+
+
+def careful_arguments(batch, targets):
+    """All but whether it is to wait."""
+    plans = column(batch, "plan", True)
+    return (column(batch, "uuid"), column(batch, "op"), column(batch, "pos"), column(batch, "attempt"), column(batch, "gen"), column(batch, "epoch"), answers(batch),
+            column(batch, "retcode"), column(batch, "error"), column(batch, "retval", True), plans if any(plans) else None, column(batch, "temporary"), column(batch, "worker"),
+            [100] * len(batch), targets)
+
+
+def plain_arguments(batch, targets):
+    return (batch[0].record.body["gen"], max(column(batch, "epoch")), column(batch, "op"), column(batch, "pos"), column(batch, "uuid"), column(batch, "attempt"), answers(batch),
+            [100] * len(batch), targets, column(batch, "worker"), column(batch, "retval", True))
 
 
 class Thread:
@@ -73,6 +104,8 @@ class Lane(Thread):
         self.position = {}
         self.taken = {}      # partition → replies, by offset
         self.batch = []
+        self.answered = []   # of the batch, what a call under way is about
+        self.plain_tried = False
         self.notes = []      # claims, heartbeats and releases to be told to the database
         self.group.members.append(self)
 
@@ -103,7 +136,7 @@ class Lane(Thread):
             self.forget_batch()
 
     def forget_batch(self):
-        self.batch, self.notes, self.rows = [], [], None
+        self.batch, self.notes, self.rows, self.plain_tried = [], [], None, False
         self.end_call()
 
     def rejoin(self):
@@ -212,26 +245,48 @@ class Lane(Thread):
     # --- Results
 
     def apply(self):
-        rng = self.world.rng
+        """The plain successes first, then what is left: two calls, with all else that may happen between them."""
         self.batch.sort(key=lambda taken: (taken.record.body["op"], taken.record.body["pos"]))
-        results = [taken.record.body for taken in self.batch]
-
-        def column(key, dump=False):
-            return [json.dumps(r[key]) if dump and r.get(key) is not None else r.get(key) for r in results]
-        answers = [taken.record.log.number << 48 | taken.record.offset for taken in self.batch]
-        targets = [rng.randrange(len(self.world.tasks[r.get("queue", "")])) for r in results]
-        plans = column("plan", True)
-        rows = self.world.call("apply", APPLY, column("uuid"), column("op"), column("pos"), column("attempt"), column("gen"), column("epoch"), answers, column("retcode"),
-                               column("error"), column("retval", True), plans if any(plans) else None, column("temporary"), column("worker"), [100] * len(results), targets,
-                               rng.random() < 0.3)
+        plain = [] if self.plain_tried else self.plain()
+        self.plain_tried = True
+        self.answered = plain or self.batch
+        targets = [self.world.rng.randrange(len(self.world.tasks[taken.record.body.get("queue", "")])) for taken in self.answered]
+        arguments = careful_arguments(self.answered, targets)
+        if plain:
+            if self.world.rng.random() < TWIN_RATE:
+                self.compare_twins(plain_arguments(plain, targets), arguments)
+            self.apply_plain(plain_arguments(plain, targets), targets)
+            return
+        rows = self.world.call("apply", APPLY, *arguments, self.world.rng.random() < 0.3)
         self.rows = [self.applied(row) for row in rows]
-        if len(rows) != len(results):
-            self.world.violation(f"{len(results)} replies were applied and {len(rows)} verdicts came back")
+        if len(rows) != len(self.answered):
+            self.world.violation(f"{len(self.answered)} replies were applied and {len(rows)} verdicts came back")
+
+    def plain(self):
+        """Successes that say nothing else, each the only reply to its task; all of one generation, which need not be the present one."""
+        generation = self.world.rng.choice(self.batch).record.body["gen"]
+        names = Counter((taken.record.body["op"], taken.record.body["pos"]) for taken in self.batch)
+        return [taken for taken in self.batch if is_plain(taken.record.body, generation) and names[taken.record.body["op"], taken.record.body["pos"]] == 1]
+
+    def apply_plain(self, arguments, targets):
+        self.rows = []
+        for row in self.world.call("apply_plain", PLAIN, *arguments):
+            body = self.answered[row[0] - 1].record.body
+            dispatch = (None,) if row[3] is None else (row[3], body["op"], body["pos"] + 1, row[4], body["gen"], row[5], targets[row[0] - 1], *row[6:])
+            self.rows.append(self.applied((row[0], "won", row[1], row[2], *dispatch)))
+        self.world.saw("plain_won", len(self.rows))
+        self.world.saw("plain_left", len(self.answered) - len(self.rows))
+
+    def compare_twins(self, plain, careful):
+        problem = twins.difference(self.world.session, (PLAIN, plain), (APPLY, careful))
+        self.world.saw("twins_compared")
+        if problem:
+            self.world.violation(problem)
 
     def applied(self, row):
         """Notes the truth of one row of the answer, whatever becomes of the answer."""
         world = self.world
-        taken = self.batch[row[0] - 1]
+        taken = self.answered[row[0] - 1]
         record, verdict = taken.record, row[1]
         record.applied += 1
         world.saw(f"verdict_{verdict}")
@@ -248,6 +303,7 @@ class Lane(Thread):
     def hand_over(self):
         if self.unknown_outcome("apply"):
             self.rows = None
+            self.plain_tried = self.world.rng.random() < 0.5
             return
         if not self.may_send():
             self.world.saw("too_old_to_send")
@@ -265,7 +321,9 @@ class Lane(Thread):
                 self.finish(taken)
             if dispatch is not None:
                 self.send(launch, dispatch, taken.record, lambda taken=taken: self.finish(taken))
-        self.rows, self.batch = None, []
+        settled = [row[0] for row in self.rows]
+        self.rows, self.batch = None, [taken for taken in self.batch if taken not in settled]
+        self.plain_tried = bool(self.batch)
         self.end_call()
 
     def holds(self, launch):

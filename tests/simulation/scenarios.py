@@ -9,7 +9,7 @@ import psycopg2
 import psycopg2.errors
 
 from simulation.database import ENGINE, UUID_AS_TEXT, Session
-from simulation.orchestrator import ADMIT, APPLY, DISPATCH
+from simulation.orchestrator import ADMIT, APPLY, DISPATCH, PLAIN
 from simulation.schedule import Schedule
 from simulation.world import Violation
 from support.waiting import wait_until
@@ -71,6 +71,12 @@ def success(dispatch, answer):
             [None], None, [None], ["w"], [100], [0], False)
 
 
+def plain_success(dispatch, answer):
+    """The same for the statement for plain successes."""
+    return (dispatch["generation"], dispatch["epoch"], [dispatch["operation_id"]], [dispatch["position"]], [dispatch["uuid"]], [dispatch["attempt"]], [answer], [100], [0], ["w"],
+            [None])
+
+
 def applied(rows):
     """The dispatches in an answer of apply."""
     return [dict(zip(DISPATCH, row[4:])) for row in rows if row[4] is not None]
@@ -102,6 +108,41 @@ def result_waits_for_pause(operator, lane, observer):
     if applied(rows):
         return "a task was started after its operation had been paused"
     return None
+
+
+@closing
+def plain_success_waits_for_pause(operator, lane, observer):
+    """The same with the statement for plain successes, which reads `held` in the statement that waits: it must leave the task alone, for the mark that
+    the pause has put on it. Then apply_results ends it, and starts nothing."""
+    operation, dispatch = operation_of(observer, 2)
+    operator.call("select kser.pause(%s)", operation)
+    lane.start(PLAIN, *plain_success(dispatch, 1))
+    lane.waits(observer)
+    operator.commit()
+    rows = lane.join()
+    lane.commit()
+    if rows:
+        return "a plain success of a paused operation was applied by a statement that had read `held` before the pause"
+    (_, verdict, *_), = rows = lane.once(APPLY, *success(dispatch, 1))
+    return None if verdict == "won" and not applied(rows) else "what was left alone was not applied as a success of a paused operation"
+
+
+@closing
+def plain_success_waits_for_claim(holder, lane, observer):
+    """The task's claim is under way when its result arrives: the statement for plain successes waits for the task's row and cannot see the claim,
+    which would outlive the task."""
+    _, dispatch = operation_of(observer, 1)
+    name = {"uuid": dispatch["uuid"], "op": dispatch["operation_id"], "pos": 0, "attempt": 1, "gen": dispatch["generation"]}
+    holder.call("select * from kser.hold('w', %s::jsonb, interval '8 s')", json.dumps([name]))
+    lane.start(PLAIN, *plain_success(dispatch, 1))
+    lane.waits(observer)
+    holder.commit()
+    rows = lane.join()
+    lane.commit()
+    if rows:
+        return "a plain success of a claimed task was applied by a statement that does not know claims"
+    lane.once(APPLY, *success(dispatch, 1))
+    return "a claim is left though its task has ended" if observer.once("select 1 from kser.claims where operation_id = %s", dispatch["operation_id"]) else None
 
 
 @closing
@@ -258,5 +299,5 @@ def death_before_the_dispatch_left(schedule, process, worker):
     schedule.rebalance(schedule.world.orchestrators)
 
 
-SCENARIOS = (result_waits_for_pause, pause_waits_for_result, result_of_a_claim_that_lapses, answer_in_the_middle_of_a_round,
+SCENARIOS = (result_waits_for_pause, plain_success_waits_for_pause, plain_success_waits_for_claim, pause_waits_for_result, result_of_a_claim_that_lapses, answer_in_the_middle_of_a_round,
              dispatch_after_a_long_sleep, death_before_the_dispatch_left)

@@ -735,4 +735,4 @@ class Schedule:
     def clean(self):
         """What the next schedule must not meet: its topics are others."""
         self.session.commit()
-        self.session.cursor.execute("delete from kser.instances; delete from kser.samples; delete from kser.proofs; delete from kser.workers; delete from sim.changes")
+        self.session.cursor.execute("delete from kser.instances; delete from kser.samples; delete from kser.proofs; delete from kser.workers; delete from kser.ended_operations; delete from sim.changes")

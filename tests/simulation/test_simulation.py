@@ -13,7 +13,7 @@ MUTANT_SEEDS = range(1, 601)
 
 # What must have happened at least once, or the schedules prove less than they seem to.
 EVENTS = (
-    "verdict_won", "verdict_repeated", "verdict_late", "verdict_stale", "verdict_unknown", "verdict_ahead", "halted", "re_emission", "re_emission_two_epochs_later",
+    "plain_won", "plain_left", "twins_compared", "verdict_won", "verdict_repeated", "verdict_late", "verdict_stale", "verdict_unknown", "verdict_ahead", "halted", "re_emission", "re_emission_two_epochs_later",
     "lost", "lost_before_it_was_sent", "expired", "expired_past_its_limit", "told_to_stop", "claimed_before_the_start", "joined", "overdue", "stop_published",
     "stopped_running", "stopped_waiting", "ended_in_silence", "started_too_late", "release_unstarted", "release_stopped", "release_of_anothers", "spare_told",
     "keeper_takes_over", "instance_removed", "round_finished", "round_broken_off", "too_old_to_send", "admitted_and_not_sent", "plan", "failure", "repeat_explained",

@@ -1,6 +1,7 @@
 """The state machine without Kafka: a session that plays the orchestrator, and any number of others."""
 
 import json
+from pathlib import Path
 
 import psycopg2
 import psycopg2.extras
@@ -11,11 +12,16 @@ ENGINE = ("-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable
           " -c jit=off -c lock_timeout=100ms")
 
 
+PLAIN = (Path(__file__).resolve().parents[2] / "sql" / "statements" / "apply_plain.sql").read_text()
+PLAIN_TYPES = "bigint, bigint, uuid[], integer[], uuid[], integer[], bigint[], integer[], integer[], text[], text[], text[], json[], json[]"
+
+
 class Engine:
     """Calls the engine's functions as a lane does. Answers (reply records) are numbered by the caller."""
 
     def __init__(self, connection):
         self.connection = connection
+        self.has_plain = False
 
     def rows(self, statement, *arguments):
         with self.connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
@@ -54,6 +60,22 @@ class Engine:
             column("uuid"), column("operation"), column("position"), column("attempt"), column("generation"), column("epoch"), column("answer"),
             column("retcode"), column("error"), column("stdout"), column("stderr"), column("retval", True), column("total", True), column("plan", True),
             column("temporary"), column("worker"), column("bytes"), column("target"), careful)
+
+    def apply_plain(self, *results):
+        """The statement for plain successes; results as of result(), sorted here."""
+        if not self.has_plain:
+            self.rows(f"prepare plain({PLAIN_TYPES}) as " + PLAIN)
+            self.has_plain = True
+        results = sorted(results, key=lambda r: (str(r["operation"]), r["position"]))
+
+        def column(name, dump=False):
+            values = [json.dumps(r[name]) if dump and r[name] is not None else r[name] for r in results]
+            return values if any(value is not None for value in values) else None
+
+        return self.rows(
+            "execute plain(%s, %s, %s::uuid[], %s, %s::uuid[], %s, %s::bigint[], %s, %s, %s::text[], %s::text[], %s::text[], %s::json[], %s::json[])",
+            results[0]["generation"] if results else 0, max((r["epoch"] for r in results), default=0), column("operation"), column("position"), column("uuid"), column("attempt"),
+            column("answer"), column("bytes"), column("target"), column("worker"), column("stdout"), column("stderr"), column("retval", True), column("total", True))
 
     def beat(self, instance, joining=True, lease="4s", silence="8s"):
         return self.rows("select * from kser.beat(%s, 'host:1', '0', 1, false, %s, %s, %s)", instance, joining, lease, silence)[0]

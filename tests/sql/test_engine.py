@@ -145,10 +145,14 @@ def test_no_statement_scans_a_growing_table(another):
                  "stops_open()", "take_redrive(1)", "sweep(1)", "take_ended(1)"):
         engine.rows(f"select * from kser.{call}")
     engine.apply()
+    engine.apply_plain()
     before = len(seen)
     engine.submit("x", [{"entrypoint": "a"}, {"entrypoint": "b", "queue": "other"}], key="k", policy={"max_attempts": 2, "delay": 0})
     engine.submit("x", 2)
+    engine.submit("x", 1, key="ends")
     dispatches = engine.admit()
+    assert len(engine.apply_plain(*[engine.result(d, 100 + i) for i, d in enumerate(dispatches)])) == 2
+    dispatches = [d for d in dispatches if engine.tasks(d["operation_id"])[0]["status"] == "RUNNING"] + engine.rows("select *, 1 as generation from kser.tasks where status = 'RUNNING' and position = 1")
     engine.apply(*[engine.result(d, i, plan=[{"entrypoint": "p"}] if i else None) for i, d in enumerate(dispatches)])
     engine.apply(*[engine.result(d, i) for i, d in enumerate(dispatches)], careful=True)
     engine.apply(*[engine.result(d, 9 + i, retcode=1) for i, d in enumerate(engine.admit(queue="other") + engine.admit())])

@@ -215,7 +215,7 @@ def test_a_running_task_is_asked_to_stop(engine, play, connect):
     task = engine.tasks(operation)[0]
     assert (stop["operation_id"], stop["position"], stop["uuid"], stop["attempt"], stop["error"], stop["retcode"], stop["reason"]) == (
         operation, 0, task["uuid"], 1, "Cancelled", 499, "enough")
-    assert (task["status"], task["mark"]) == ("RUNNING", 1) and engine.operation(operation)["status"] == "RUNNING"
+    assert (task["status"], task["mark"]) == ("RUNNING", 3) and engine.operation(operation)["status"] == "RUNNING"
     listener.cursor().execute("select 1")
     listener.poll()
     assert listener.notifies
@@ -470,7 +470,7 @@ def test_a_verb_that_waited_for_a_result_sees_the_next_task(engine, play, anothe
     steerer.connection.commit()
     assert engine.value("select position from kser.history where kind = %s", name) == 1
     if name == "cancel":
-        assert engine.value("select position from kser.stops") == 1 and [t["mark"] for t in engine.tasks(operation)] == [0, 1]
+        assert engine.value("select position from kser.stops") == 1 and [t["mark"] for t in engine.tasks(operation)] == [0, 3]
     else:
         engine.apply(engine.result(second, 2))
         assert engine.operation(operation)["status"] == "SUCCESS"
