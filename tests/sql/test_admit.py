@@ -121,3 +121,11 @@ def test_a_successor_in_another_queue_moves_to_that_window(engine):
 def test_a_thousand_at_once(engine):
     engine.rows("select kser.submit_many(%s)", json.dumps([{"name": "x"}] * 1000))
     assert len(engine.admit(999)) == 999 and len(engine.admit(999)) == 1
+
+
+def test_tells_how_long_a_task_has_waited(engine):
+    at_once = engine.submit("x", 1)
+    late = engine.submit("x", 1)
+    engine.rows("update kser.ready set due_at = now() - interval '90 s' where operation_id = %s", late)
+    waited = {dispatch["operation_id"]: dispatch["waited_ms"] for dispatch in engine.admit()}
+    assert waited[late] >= 90000 > waited[at_once] >= 0
