@@ -63,6 +63,8 @@ static void open_entrypoints(struct measures *measures, const struct entrypoints
 	for (const struct entrypoint *entrypoint = entrypoints->table; entrypoint; entrypoint = entrypoint->hh.next) {
 		struct entrypoint_measures *made = &measures->entrypoints[entrypoint->number];
 		open_entrypoint(measures, made, entrypoint->name);
+		if (entrypoint->operation)
+			continue;
 		made->kser_success = metrics_series(measures->metrics, KSER_RESULT, (const char *const[]){host, entrypoint->name, "SUCCESS"});
 		made->kser_failed = metrics_series(measures->metrics, KSER_RESULT, (const char *const[]){host, entrypoint->name, "FAILED"});
 	}
@@ -77,16 +79,17 @@ static void collect(void *context)
 	metric_set(measures->waiting, (int64_t)state.waiting);
 }
 
-/* kser's own, at its places: a task that is only launched is in the one, a missing parameter only in the other. */
+/* kser's own, at its places: a task that is only launched is in the one, a missing parameter only in the other. Operations have no series. */
 static void on_notice(void *context, const struct notice *notice)
 {
 	const struct measures *measures = context;
-	if (notice->place == PLACE_RUN_BEGIN)
+	const struct entrypoint_measures *of = &measures->entrypoints[notice->number];
+	if (notice->place == PLACE_RUN_BEGIN && of->kser_success)
 		metric_add(measures->kser_count, 1);
 	else if (notice->place == PLACE_SUCCESS)
-		metric_add(measures->entrypoints[notice->number].kser_success, 1);
+		metric_add(of->kser_success, 1);
 	else if (notice->place == PLACE_ERROR)
-		metric_add(measures->entrypoints[notice->number].kser_failed, 1);
+		metric_add(of->kser_failed, 1);
 }
 
 void measures_open(struct measures *measures, const struct worker_settings *settings, const char *host, struct entrypoints *entrypoints, struct queue *queue)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "common/memory.h"
+#include "kser/operation.h"
 #include "tests/kser/page.h"
 #include "tests/worker/task_text.h"
 #include "worker/measures.h"
@@ -16,14 +17,18 @@ static struct json_object *get(struct json_object *object, const char *key)
 	return json_object_object_get(object, key);
 }
 
-/* --- Entrypoints: what a trigger does stands in the step. */
+/* --- Entrypoints: what a trigger does stands in the step, for the class of that name. */
 
-static enum kser_outcome play(struct json_object *script, const char *trigger, struct kser_result *result)
+static const char *const classes[] = {"Hello", "Code", "Boom", "Late", "Init", "T1", "T2"};
+static struct json_object *scripts[COUNT_OF(classes)];
+
+static enum kser_outcome play(struct json_object *const *script, const char *trigger, struct kser_result *result)
 {
-	struct json_object *what = get(script, trigger);
+	struct json_object *what = get(*script, trigger);
 	if (get(what, "raise"))
 		return kser_result_fail(result, 500, "InternalError", "x");
-	kser_result_set_retcode(result, json_object_get_int(get(get(what, "result"), "retcode")));
+	if (get(what, "result"))
+		kser_result_set_retcode(result, json_object_get_int(get(get(what, "result"), "retcode")));
 	return KSER_SUCCESS;
 }
 
@@ -31,25 +36,35 @@ static enum kser_outcome play(struct json_object *script, const char *trigger, s
 	static enum kser_outcome name(struct kser_task *task, struct kser_result *result, void *context) \
 	{ \
 		(void)task; \
-		return play(*(struct json_object **)context, #name, result); \
+		return play(context, #name, result); \
 	}
 
-TRIGGER(run)
 TRIGGER(postinit)
+TRIGGER(run)
+TRIGGER(onsuccess)
 
-/* Says nothing of the retcode unless it fails. */
-static enum kser_outcome onsuccess(struct kser_task *task, struct kser_result *result, void *context)
+static void register_classes(struct kser_worker *worker)
 {
-	(void)task;
-	struct json_object *what = get(*(struct json_object **)context, "onsuccess");
-	return get(what, "raise") ? kser_result_fail(result, 500, "InternalError", "x") : KSER_SUCCESS;
+	static const char *const name_required[] = {"name", NULL};
+	for (size_t i = 0; i < COUNT_OF(classes); i++) {
+		char name[50];
+		snprintf(name, sizeof name, "jobs.%s", classes[i]);
+		const struct kser_entrypoint entrypoint = {KSER_ENTRYPOINT, .name = name, .run = run, .required = i == 0 ? name_required : NULL, .postinit = postinit,
+			.onsuccess = onsuccess, .context = &scripts[i]};
+		cr_assert(kser_worker_register(worker, &entrypoint));
+	}
 }
 
-static const char *const names[] = {"jobs.Hello", "jobs.Code", "jobs.Boom", "jobs.Late", "jobs.Init", "jobs.T1", "jobs.T2"};
-static const char *const name_required[] = {"name", NULL};
+static enum kser_outcome build_tasks(struct kser_operation *operation, struct json_object *arguments, struct kser_result *result, void *context)
+{
+	(void)arguments;
+	(void)context;
+	return kser_operation_add(operation, "jobs.T1", NULL, result) && kser_operation_add(operation, "jobs.T2", NULL, result) ? KSER_SUCCESS : KSER_FAILURE;
+}
 
-static struct entrypoints entrypoints;
-static struct json_object *script;
+/* --- The worker */
+
+static struct kser_worker *worker;
 static struct measures measures;
 static struct queue *queue;
 
@@ -60,45 +75,61 @@ static void never(void *context)
 
 static void open_worker(void)
 {
-	struct error err;
+	int status;
 	const struct worker_settings settings = {.metrics_enabled = true, .queue = "", .slots = 1};
-	for (size_t i = 0; i < COUNT_OF(names); i++) {
-		const struct kser_entrypoint entrypoint = {KSER_ENTRYPOINT, .name = names[i], .run = run, .required = i == 0 ? name_required : NULL, .postinit = postinit,
-			.onsuccess = onsuccess, .context = &script};
-		cr_assert_eq(entrypoints_add(&entrypoints, &entrypoint, &err), E_OK);
-	}
+	worker = kser_worker_new(0, NULL, &status);
+	register_classes(worker);
+	cr_assert(kser_worker_register_operation(worker, &(struct kser_operation_class){KSER_OPERATION, .name = "jobs.Op", .build_tasks = build_tasks}));
 	queue = queue_new(1, 1, never, NULL);
-	measures_open(&measures, &settings, "here", &entrypoints, queue);
+	measures_open(&measures, &settings, "here", worker_entrypoints(worker), queue);
 }
 
 static void close_worker(void)
 {
 	measures_close(&measures);
 	queue_free(queue);
-	entrypoints_clear(&entrypoints);
+	kser_worker_free(worker);
 }
 
-static void run_task(struct json_object *played, struct json_object *params)
+/* --- Steps */
+
+static void set_script(struct json_object *script)
+{
+	for (size_t i = 0; i < COUNT_OF(classes); i++)
+		if (strcmp(classes[i], json_object_get_string(get(script, "name"))) == 0)
+			scripts[i] = script;
+}
+
+static void run_task(struct json_object *script, struct json_object *params)
 {
 	char text[500];
 	struct kser_result result CLEANUP(result_clear) = {0};
-	script = played;
-	snprintf(text, sizeof text, "{\"uuid\": \"" TASK_UUID "\", \"entrypoint\": \"jobs.%s\", \"params\": %s}", json_object_get_string(get(played, "name")),
+	set_script(script);
+	snprintf(text, sizeof text, "{\"uuid\": \"" TASK_UUID "\", \"entrypoint\": \"jobs.%s\", \"params\": %s}", json_object_get_string(get(script, "name")),
 		params ? json_object_to_json_string(params) : "{}");
 	struct kser_task *task = make_task_of(text);
-	(void)!router_run(&entrypoints, task, &result);
+	(void)!router_run(worker_entrypoints(worker), task, &result);
 	task_forget(task);
 	task_free(task);
 }
 
-/* An operation's tasks come one by one, and not after one that failed. */
+static void run_operation(struct json_object *tasks)
+{
+	struct kser_result result CLEANUP(result_clear) = {0};
+	for (size_t i = 0; i < json_object_array_length(tasks); i++)
+		set_script(json_object_array_get_idx(tasks, i));
+	struct kser_operation *operation = kser_operation_new(worker, "jobs.Op", NULL, NULL, &result);
+	cr_assert_eq(kser_operation_build(operation, NULL, &result), KSER_SUCCESS);
+	(void)!kser_operation_execute(operation, NULL, &result, NULL);
+	kser_operation_free(operation);
+}
+
 static void take_step(struct json_object *step)
 {
-	struct json_object *tasks = get(step, "tasks");
 	if (get(step, "entrypoint"))
 		run_task(get(step, "entrypoint"), get(step, "params"));
-	for (size_t i = 0; tasks && i < json_object_array_length(tasks); i++)
-		run_task(json_object_array_get_idx(tasks, i), NULL);
+	if (get(step, "tasks"))
+		run_operation(get(step, "tasks"));
 }
 
 /* --- Expositions */
@@ -173,4 +204,19 @@ Test(kser_task_metrics, are_counted_alike, .init = open_worker, .fini = close_wo
 	}
 	page_expect_counts("metrics", (int)json_object_array_length(steps), alike);
 	json_object_put(file);
+}
+
+/* What a worker that plans an operation does is no task of kser's: neither metric counts it. */
+Test(kser_task_metrics, operations_never_count, .init = open_worker, .fini = close_worker)
+{
+	struct json_object *sums = json_object_new_object();
+	struct kser_result result CLEANUP(result_clear) = {0};
+	struct kser_task *task = make_task_of("{\"uuid\": \"" TASK_UUID "\", \"entrypoint\": \"jobs.Op\"}");
+	task->entrypoints = worker_entrypoints(worker);
+	cr_expect_eq(router_run(worker_entrypoints(worker), task, &result), KSER_SUCCESS);
+	task_forget(task);
+	task_free(task);
+	add_ours(sums, 1);
+	cr_expect_eq(json_object_object_length(sums), 0, "%s", json_object_to_json_string(sums));
+	json_object_put(sums);
 }
