@@ -28,7 +28,7 @@ const struct metric_family orchestrator_metrics[] = {
 		.watch = "the share of `failure`"},
 	[MEASURE_LOST] = {.name = "kser_lost_attempts_total", .kind = METRIC_COUNTER, .labels = {"cause"},
 		.help = "Attempts that ended without a reply: message (lost by Kafka or a crash), worker (its claim was not renewed)", .watch = "any increase that nobody can explain"},
-	[MEASURE_APPLY_SIZE] = {.name = "kser_apply_batch_results", .kind = METRIC_HISTOGRAM, .bounds = &batch_sizes, .help = "Results applied in one transaction",
+	[MEASURE_APPLY_SIZE] = {.name = "kser_apply_batch_results", .kind = METRIC_HISTOGRAM, .bounds = &batch_sizes, .help = "Results given to the database in one transaction; what is no plain success may be given twice",
 		.watch = "mostly at the setting `batch`: this orchestrator is at its limit"},
 	[MEASURE_APPLY_TIME] = {.name = "kser_apply_seconds", .kind = METRIC_HISTOGRAM, .scale = MICROSECONDS, .bounds = &metric_short_times,
 		.help = "How long applying a batch took, with its commit", .watch = "a median above 0.1: the database is slow"},
