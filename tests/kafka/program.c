@@ -46,7 +46,7 @@ struct child worker_start(struct cluster *cluster, const char *const *flags)
 
 static char *read_log(const struct child *child)
 {
-	static char text[1 << 20];
+	static char text[16 << 20]; /* at log-level debug a task takes a kilobyte */
 	int fd = open(child->log, O_RDONLY);
 	ssize_t length = read(fd, text, sizeof text - 1);
 	text[length > 0 ? length : 0] = '\0';
@@ -90,7 +90,10 @@ void program_wait_log(const struct child *child, const char *text, int seconds)
 {
 	int64_t until_ms = clock_monotonic_ms() + 1000 * (int64_t)seconds;
 	while (!strstr(read_log(child), text)) {
-		cr_assert_lt(clock_monotonic_ms(), until_ms, "\"%s\" did not come in the log:\n%s", text, read_log(child));
+		const char *log = read_log(child);
+		size_t length = strlen(log);
+		/* Criterion cannot take a long message. */
+		cr_assert_lt(clock_monotonic_ms(), until_ms, "\"%s\" did not come in the log, which ends:\n%s", text, log + (length > 4000 ? length - 4000 : 0));
 		poll(NULL, 0, 10);
 	}
 }
