@@ -1,6 +1,10 @@
 #include "worker/task_log.h"
 
+#include <stdarg.h>
+#include <stdio.h>
+
 #include "common/log.h"
+#include "common/memory.h"
 #include "worker/result.h"
 #include "worker/task.h"
 
@@ -112,4 +116,33 @@ void task_log_routed(const struct entrypoints *entrypoints, const struct kser_ta
 	buffer_printf(&line, "Controller.%s: ", failed ? "Failed" : "Success");
 	add_name(&line, task);
 	tell_end(failed ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO, &line, task, result);
+}
+
+static void add_class(struct buffer *out, const struct kser_task *task)
+{
+	struct buffer name CLEANUP(buffer_clear) = {0};
+	add_name(&name, task);
+	const char *text = buffer_slice(&name).start, *dot = strrchr(text, '.');
+	buffer_add_text(out, dot && dot[1] ? dot + 1 : text);
+}
+
+void kser_task_log(struct kser_task *task, enum kser_log_level level, const char *format, ...)
+{
+	static const enum log_level levels[] = {[KSER_LOG_DEBUG] = LOG_LEVEL_DEBUG, [KSER_LOG_INFO] = LOG_LEVEL_INFO, [KSER_LOG_WARNING] = LOG_LEVEL_WARNING,
+		[KSER_LOG_ERROR] = LOG_LEVEL_ERROR};
+	if (!log_is_on(levels[level]))
+		return;
+	char *text CLEANUP(free_pointer) = NULL;
+	struct buffer line CLEANUP(buffer_clear) = {0};
+	va_list arguments;
+	va_start(arguments, format);
+	int length = vasprintf(&text, format, arguments);
+	va_end(arguments);
+	add_class(&line, task);
+	buffer_printf(&line, ".%s: ", kser_task_status(task));
+	add_name(&line, task);
+	add_uuid(&line, task);
+	buffer_add_text(&line, ": ");
+	buffer_add_text(&line, length >= 0 ? text : format);
+	write_line(levels[level], &line, task, NULL);
 }

@@ -107,7 +107,7 @@ def test_a_task_returns_a_plan(cell, ledger, tmp_path):
     script = tmp_path / "plan.sh"
     script.write_text(f"cat >\"$KSER_RESULT_FILE\" <<'END'\n{plan}\nEND\n")
     ini = tmp_path / "worker.ini"
-    ini.write_text(f"[entrypoint plan]\ncommand = sh {script}\n")
+    ini.write_text(f"[entrypoint plan]\ncommand = sh {script}\nonsuccess = echo planned\n")
     cell.orchestrator()
     cell.worker("--config", ini)
     id = cell.submit({"entrypoint": "plan"}, {"entrypoint": "echo", "params": {"text": "last"}})
@@ -115,3 +115,5 @@ def test_a_task_returns_a_plan(cell, ledger, tmp_path):
     entrypoints = cell.database.query("select entrypoint, status::text from kser.tasks where operation_id = %s order by position", id)
     assert entrypoints == [(name, "SUCCESS") for name in ("plan", "ledger.note", "ledger.note", "echo")]
     assert [position for _, position, _, _ in ledger.lines()] == [1, 2]
+    # What the command around it says is the task's word.
+    assert cell.database.value("select stdout from kser.tasks where operation_id = %s and position = 0", id) == "planned\n"

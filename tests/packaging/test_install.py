@@ -35,8 +35,9 @@ def test_a_worker_is_built_against_the_installed_library(installed, tmp_path):
     environment = {**os.environ, "PKG_CONFIG_PATH": str(pc.parent)}
     flags = subprocess.run(["pkg-config", f"--define-variable=prefix={installed}", "--cflags", "--libs", "kser-worker"],
                            stdout=subprocess.PIPE, check=True, text=True, env=environment).stdout.split()
-    source = ROOT / "examples" / "hello_worker.c"
-    subprocess.run(["cc", "-std=c11", "-o", tmp_path / "hello_worker", source, *flags], check=True)
+    for example, standard in (("hello_worker", "c11"), ("dice_worker", "gnu11")):
+        source = ROOT / "examples" / f"{example}.c"
+        subprocess.run(["cc", f"-std={standard}", "-o", tmp_path / example, source, *flags], check=True)
     library, = {path.parent for path in installed.rglob("libkser-worker.so")}
     done = subprocess.run([tmp_path / "hello_worker", "--help"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                           env={**os.environ, "LD_LIBRARY_PATH": str(library)}, timeout=20)

@@ -49,7 +49,7 @@ TRIGGER(onerror)
 
 static enum kser_outcome run(struct kser_task *task, struct kser_result *result, void *context)
 {
-	(void)task;
+	kser_task_log(task, KSER_LOG_WARNING, "%s words", "own");
 	kser_result_print(result, "ran");
 	kser_result_put_integer(result, "new", 2);
 	return play(context, "run", result);
@@ -81,6 +81,7 @@ static void setup(void)
 	struct kser_entrypoint entrypoint = {KSER_ENTRYPOINT, .name = "jobs.Test", .run = run, .required = required, .postinit = postinit, .prerun = prerun,
 		.postrun = postrun, .onsuccess = onsuccess, .onerror = onerror};
 	cr_assert_eq(entrypoints_add(&entrypoints, &entrypoint, &err), E_OK);
+	log_set_level(LOG_LEVEL_ERROR);
 }
 
 static void teardown(void)
@@ -266,8 +267,11 @@ static void log_of(enum log_level level, const char *params, const char *fails_i
 Test(lifecycle, log_lines_are_off_and_on)
 {
 	char room[4000];
-	log_of(LOG_LEVEL_INFO, "{\"size\": 1}", NULL, room, sizeof room);
+	log_of(LOG_LEVEL_ERROR, "{\"size\": 1}", NULL, room, sizeof room);
 	cr_expect_str_empty(room);
+	log_of(LOG_LEVEL_INFO, "{\"size\": 1}", NULL, room, sizeof room);
+	cr_expect(strstr(room, "level=warning program=kser message=\"Test.RUNNING: jobs.Test[" TASK_UUID "]: own words\" operation="), "%s", room);
+	cr_expect_eq(strchr(room, '\n')[1], '\0');
 	entrypoints.log_tasks = true;
 	log_of(LOG_LEVEL_INFO, "{\"size\": 1}", NULL, room, sizeof room);
 	cr_expect(strstr(room, "level=info") && strstr(room, "message=\"Test.Success: jobs.Test[" TASK_UUID "]: ran\" retcode=0 "), "%s", room);

@@ -169,6 +169,11 @@ KSER_EXPORT int64_t kser_task_left_ms(const struct kser_task *task);
  */
 KSER_EXPORT bool kser_task_cancelled(const struct kser_task *task);
 
+enum kser_log_level { KSER_LOG_DEBUG, KSER_LOG_INFO, KSER_LOG_WARNING, KSER_LOG_ERROR };
+
+/* A line in the worker's log that names the task, "Hello.RUNNING: jobs.Hello[UUID]: text", if lines of that level are written. */
+KSER_EXPORT void kser_task_log(struct kser_task *task, enum kser_log_level level, const char *format, ...) KSER_PRINTF(3, 4);
+
 /* ---- the result ---- */
 
 /*
