@@ -54,11 +54,11 @@ def test_c_and_python_sealed(cell, keys, workers, ledger):
     programs = cell.processes.started
     old, ids = keys.keys[0], []
     for change in ([old, fresh := "A" * 42 + "8="], [fresh, old]):
-        ids += cell.submit_many([{"name": "before", "tasks": everywhere(ledger)} for _ in range(40)])
+        ids += cell.submit_many([{"name": "before", "tasks": everywhere(ledger)} for _ in range(15)])
         keys.change(change, programs)
-    assert cell.wait(ids, 90)["SUCCESS"] == 80
+    assert cell.wait(ids, 90)["SUCCESS"] == 30
     keys.change([fresh], programs)
-    ids += cell.submit_many([{"name": "after", "tasks": everywhere(ledger)} for _ in range(20)])
-    assert cell.wait(ids)["SUCCESS"] == 100
+    ids += cell.submit_many([{"name": "after", "tasks": everywhere(ledger)} for _ in range(10)])
+    assert cell.wait(ids)["SUCCESS"] == 40
     cell.check_each_once(ids, 3)
     check_all_sealed(cell, keys)
