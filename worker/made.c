@@ -248,8 +248,10 @@ static void begin(struct kser_task *task, struct kser_task *within)
 	atomic_store(&task->started_ms, within ? atomic_load(&within->started_ms) : clock_monotonic_ms());
 	if (!within)
 		return;
-	if (!task->message.stamped)
+	if (!task->message.stamped) {
 		task->message.stamp = within->message.stamp;
+		task->message.stamped = within->message.stamped;
+	}
 	task_set_inner(within, task);
 }
 

@@ -16,7 +16,7 @@ static enum kser_outcome say(struct kser_task *task, struct kser_result *result,
 {
 	(void)context;
 	kser_result_print(result, "%s", kser_task_text(task, "word", "nothing"));
-	kser_result_put_text(result, "attempt", kser_task_attempt(task) == 2 ? "second" : "none");
+	kser_result_put_text(result, "of", kser_task_operation(task));
 	return KSER_SUCCESS;
 }
 
@@ -169,7 +169,7 @@ Test(operation, an_entrypoint_runs_another_one)
 {
 	struct json_object *reply = reply_to("delegate", "{\"entrypoint\": \"say\", \"params\": {\"word\": \"inner\"}}");
 	cr_expect_str_eq(json_object_get_string(result_of(reply, "stdout")), "inner\n");
-	cr_expect_str_eq(json_object_to_json_string_ext(result_of(reply, "retval"), JSON_C_TO_STRING_PLAIN), "{\"attempt\":\"second\"}");
+	cr_expect_str_eq(json_object_to_json_string_ext(result_of(reply, "retval"), JSON_C_TO_STRING_PLAIN), "{\"of\":\"" OPERATION_UUID "\"}");
 	json_object_put(reply);
 	expect_failure("delegate", "{\"entrypoint\": \"lose\", \"params\": {}}", 404, "gone");
 	expect_failure("delegate", "{\"entrypoint\": \"nobody\", \"params\": {}}", 400, "Entrypoint 'nobody' not registered");
@@ -207,7 +207,7 @@ Test(operation, a_message_and_back)
 	cr_expect_eq(kser_execute(task, NULL, &result, NULL), KSER_SUCCESS);
 	char *text = kser_task_to_message(task, &result);
 	cr_expect_str_eq(text, "{\"uuid\":\"872c3be0-51ac-457f-a4d9-12c2f7667b80\",\"entrypoint\":\"say\",\"params\":{\"word\":\"h\u00e9\"},"
-		"\"result\":{\"uuid\":\"872c3be0-51ac-457f-a4d9-12c2f7667b80\",\"retcode\":0,\"stdout\":\"h\u00e9\\n\",\"stderr\":\"\",\"retval\":{\"attempt\":\"none\"}},\"metadata\":{\"a\":1}}");
+		"\"result\":{\"uuid\":\"872c3be0-51ac-457f-a4d9-12c2f7667b80\",\"retcode\":0,\"stdout\":\"h\u00e9\\n\",\"stderr\":\"\",\"retval\":{\"of\":\"\"}},\"metadata\":{\"a\":1}}");
 	struct kser_task *again = kser_task_from_message(worker, text, strlen(text), &result);
 	char *twice = kser_task_to_message(again, NULL);
 	cr_expect_str_eq(twice, text);

@@ -67,7 +67,7 @@ KSER_EXPORT void kser_task_set_status(struct kser_task *task, const char *status
 /*
  * Runs a task made in code, by its entrypoint's life cycle, in this thread. `previous` (NULL: none) is what earlier tasks made. `result`
  * is emptied and gets previous + own; its retcode tells how the task ended. `within` (NULL: none) is the task in whose run this happens:
- * its time limit and its cancellation hold. kser_execute catches errors: onerror is told, and all is in `result`.
+ * its operation, time limit and cancellation hold. kser_execute catches errors: onerror is told, and all is in `result`.
  * kser_unsafe_execute passes an error on: `result` holds it alone, nobody was told.
  * Returns KSER_SUCCESS when the retcode is 0.
  */
