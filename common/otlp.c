@@ -253,14 +253,12 @@ void otlp_add(struct otlp *otlp, const struct span *span)
 	pthread_mutex_lock(&otlp->lock);
 	size_t before = otlp->pending.length;
 	bool was_half_full = before >= TRACE_PENDING_BYTES_MAX / 2;
-	if (before < TRACE_PENDING_BYTES_MAX)
+	if (before < TRACE_PENDING_BYTES_MAX) {
 		add_span(&otlp->pending, span);
-	if (before == otlp->pending.length || otlp->pending.length > TRACE_PENDING_BYTES_MAX) {
-		otlp->pending.length = before;
-		otlp->lost++;
-	} else {
 		otlp->pending_count++;
 		otlp->first_ms = before ? otlp->first_ms : clock_monotonic_ms();
+	} else {
+		otlp->lost++;
 	}
 	bool is_half_full = otlp->pending.length >= TRACE_PENDING_BYTES_MAX / 2;
 	if (before == 0 || (is_half_full && !was_half_full))

@@ -109,7 +109,7 @@ def test_what_is_exported_is_what_was_added(traces, export):
     assert root["attributes"] == {"number": 2**63 - 1, "text": 'a "quote", a\ttab and \N{GAME DIE}', "empty": ""}
     assert len({span["span"] for span in spans}) == 200
     assert all(span["trace"] == root["trace"] and span["parent"] == root["span"] and span["kind"] == "SPAN_KIND_INTERNAL" for span in spans[1:])
-    assert spans[1]["failed"] and spans[1]["message"] == "é" * 250 and spans[1]["error"] == {"exception.type": "NotFound", "exception.message": "é" * 250}
+    assert spans[1]["failed"] and spans[1]["message"] == "!" + "é" * 249 and spans[1]["error"] == {"exception.type": "NotFound", "exception.message": "!" + "é" * 249}
     assert spans[3]["message"] == "no such file"
     assert not traces.log.read_text()
     # The printer shows all of them, children under their parent.

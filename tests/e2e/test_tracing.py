@@ -73,8 +73,9 @@ def test_the_root_span_of_an_operation_that_psql_ends(cell, traces):
         {"name": "unsampled", "start_at": "2100-01-01", "metadata": {"traceparent": parent[:-1] + "0"}}])
     for id in (unsampled, alone, below):
         cell.database.value("select kser.cancel(%s, 'not today')", id)
-    traces.wait(2)
+    # What has ended is taken and exported before it leaves.
     assert orchestrator.stop() == 0
+    traces.wait(2)
     first, second = traces.spans()  # the unsampled one was cancelled first
     assert first["trace"] == alone.replace("-", "") and first["parent"] is None and first["name"] == f"alone[{alone}] - Execute"
     assert second["trace"] == parent[3:35] and second["parent"] == parent[36:52] and second["span"] == root_of(below)

@@ -48,7 +48,7 @@ enum way { RUN_WELL, RUN_FAILS, RUN_SAYS_ONE, RUN_SLEEPS, RUN_IS_STOPPED, RUN_EX
 static struct entrypoints entrypoints;
 static struct spans spans;
 static enum way way;
-static char told[3][TRACEPARENT_SIZE]; /* what the steps are told */
+static char told[4][TRACEPARENT_SIZE]; /* what the steps are told */
 
 static void note_step(struct kser_task *task, size_t step)
 {
@@ -66,6 +66,13 @@ static enum kser_outcome postrun(struct kser_task *task, struct kser_result *res
 {
 	(void)result, (void)context;
 	note_step(task, 2);
+	return KSER_SUCCESS;
+}
+
+static enum kser_outcome onsuccess(struct kser_task *task, struct kser_result *result, void *context)
+{
+	(void)result, (void)context;
+	note_step(task, 3);
 	return KSER_SUCCESS;
 }
 
@@ -103,7 +110,7 @@ static void setup(void)
 {
 	static const char *const required[] = {"size", NULL};
 	struct error err;
-	struct kser_entrypoint entrypoint = {KSER_ENTRYPOINT, .name = "__main__.DiceRoll", .run = run, .required = required, .prerun = prerun, .postrun = postrun};
+	struct kser_entrypoint entrypoint = {KSER_ENTRYPOINT, .name = "__main__.DiceRoll", .run = run, .required = required, .prerun = prerun, .postrun = postrun, .onsuccess = onsuccess};
 	cr_assert_eq(entrypoints_add(&entrypoints, &entrypoint, &err), E_OK);
 	spans_init(&spans, NULL, slice_of("worker"));
 	lifecycle_observe(&entrypoints, &spans.observer);
@@ -243,7 +250,7 @@ Test(kser_tracing, each_step_is_told_its_own_span)
 	char text[TRACEPARENT_SIZE];
 	way = RUN_WELL;
 	execute_with("one", "{\"size\":6}", "{}");
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < COUNT_OF(told); i++) {
 		trace_write_traceparent(&seen[i].at, text);
 		cr_expect_str_eq(told[i], text);
 	}

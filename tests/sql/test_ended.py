@@ -84,6 +84,9 @@ def test_what_goes_on_is_not_taken(engine):
     dispatches = sorted(engine.admit(), key=lambda dispatch: dispatch["operation_id"])
     engine.apply(engine.result(dispatches[0], 1), engine.result(dispatches[1], 2, retcode=1))
     assert taken(engine) == []
+    # Nor is it noted when somebody meant to end what has ended before.
+    engine.rows("select kser.note_ended(now(), id) from kser.operations")
+    assert engine.value("select count(*) from kser.ended_operations") == 0
 
 
 def test_retried_it_ends_again(engine):

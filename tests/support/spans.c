@@ -25,16 +25,15 @@ static void add_spans(struct otlp *otlp, int count)
 	struct trace_span root;
 	char reason[2 * ERROR_INPUT_BYTES_MAX];
 	trace_begin(NULL, &root);
-	for (size_t i = 0; i < sizeof reason; i += 2)
+	reason[0] = '!'; /* so that the limit falls into a character */
+	for (size_t i = 1; i + 1 < sizeof reason; i += 2)
 		memcpy(reason + i, "\xC3\xA9", 2);
 	for (int i = 0; i <= count; i++) {
 		const struct span_attribute attributes[] = {{.key = "number", .number = INT64_MAX - i}, {.key = "text", .text = slice_of("a \"quote\", a\ttab and \xF0\x9F\x8E\xB2")},
 			{.key = "empty", .text = slice_of("")}};
 		struct span span = {.at = root, .kind = i ? SPAN_INTERNAL : SPAN_CONSUMER, .name = slice_of("span"), .start_us = 1700000000000001 + i, .end_us = 1700000000000500 + i,
 			.parent = i ? root.id : NULL, .attributes = attributes, .attribute_count = COUNT_OF(attributes), .failed = i % 2, .error = slice_of("NotFound"),
-			.reason = {reason + i % 4 / 2, sizeof reason - 2}};
-		if (i % 4 / 2)
-			span.reason = slice_of("no such file");
+			.reason = i % 4 < 2 ? (struct slice){reason, sizeof reason - 1} : slice_of("no such file")};
 		if (i > 0)
 			trace_begin(&root, &span.at);
 		span.at.sampled = i < count;

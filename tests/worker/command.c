@@ -214,6 +214,20 @@ Test(command, environment)
 	end(&ran);
 }
 
+/* What started the worker is not what runs the command. */
+Test(command, the_span_that_runs_it)
+{
+	setenv("TRACEPARENT", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", 1);
+	struct command command = parse("sh -c 'echo [$TRACEPARENT]'", 0);
+	struct ran ran = run_with(&command, make_task("{}", NULL, ""));
+	cr_expect_str_eq(text_part(&ran, "stdout"), "[]\n");
+	end(&ran);
+	command = parse("sh -c 'echo [$TRACEPARENT]'", 0);
+	ran = run_with(&command, make_task_of("{\"uuid\":\"" TASK_UUID "\",\"entrypoint\":\"e\",\"metadata\":{\"traceparent\":\"00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00\"}}"));
+	cr_expect_str_eq(text_part(&ran, "stdout"), "[00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00]\n");
+	end(&ran);
+}
+
 /* Of our own descriptors a command gets its three streams and nothing else; no signal is blocked, and SIGPIPE is as usual. */
 Test(command, clean_start)
 {
