@@ -25,7 +25,6 @@ def workers(shared_cell):
 def cell(request, workers, shared_cell, tmp_path):
     """The shared cell, with this test's ledger; it loses nothing, whatever a test does."""
     shared_cell.ledger = Ledger(tmp_path)
-    shared_cell.database.query("delete from kser.dead_letters returning 1")
     yield shared_cell
     if getattr(request.node, "failed", False):
         for process in shared_cell.processes.started:
@@ -114,9 +113,10 @@ def test_what_a_fleet_answers(cell):
     assert {cell.tasks(id)[0][3] for id in wrong} == {400}
     for flavour in FLAVOURS:
         words = wait_until(lambda: (lambda found: found if len(found) == 2 else None)(cell.database.query(
-            "delete from kser.dead_letters where topic = %s returning encode(bytes, 'escape'), reason", cell.topic(f"tasks.{flavour}"))), 30, "two dead letters")
+            "select encode(bytes, 'escape'), reason from kser.dead_letters where topic = %s", cell.topic(f"tasks.{flavour}"))), 30, "two dead letters")
         reasons = dict(words)
         assert "Failed to load message" in reasons.pop("{}") and "utf-8" in reasons.popitem()[1]
+    cell.database.query("delete from kser.dead_letters returning 1")
 
 
 # The library's producer example, as it is: a message with an entrypoint and no tasks.
