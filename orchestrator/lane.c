@@ -348,11 +348,13 @@ static void add_free_places(struct lane *lane, const PGresult *rows, int column)
 		cell_add_free(lane->engine.cell, queue, places);
 }
 
-static void note_applied(const struct lane *lane, int64_t began_us)
+/* A row is a result that was dealt with: what a plain success left alone is counted by the call that deals with it. */
+static void note_applied(const struct lane *lane, int64_t began_us, const PGresult *rows)
 {
 	const struct measures *measures = cell_measures(lane->engine.cell);
 	metric_observe(measures->apply_time, clock_monotonic_us() - began_us);
-	metric_observe(measures->apply_size, (int64_t)lane->batch->chosen);
+	if (PQntuples(rows) > 0)
+		metric_observe(measures->apply_size, PQntuples(rows));
 }
 
 /* One transaction. E_RETRY also when this lane was removed meanwhile: its replies come again when it has joined anew. */
@@ -364,7 +366,7 @@ static enum status run_apply(struct lane *lane, const char *statement, const str
 	enum status status = engine_run(&lane->engine, engine_statement(statement), parameters, count, once, rows, err);
 	if (status)
 		return status;
-	note_applied(lane, began_us);
+	note_applied(lane, began_us, *rows);
 	(void)FAULT("apply.after_commit_before_produce");
 	return lane->life == cell_life(lane->engine.cell) ? E_OK : E_RETRY;
 }
