@@ -38,7 +38,7 @@ def running_cell(cell):
 @pytest.fixture(scope="module")
 def shared_cell(postgres, kafka, template, binaries, tmp_path_factory):
     """As cell, one for all tests of a module: what a test starts there may still run in the next one, which sets a ledger of its
-    own."""
+    own. Mark the module with xdist_group, so that one process runs all of it."""
     for server in (postgres, kafka):
         if not server.running():
             server.start()
