@@ -9,8 +9,11 @@
 -- without it the operation has ended, and `freed` is the queue in whose window a place became free.
 --
 -- It may have waited for a task's row and then decides by a snapshot from before the wait. That is sound because whoever changes something that is
--- read here of other rows (held, the successor, a claim) writes the row of the current task in the same transaction (`mark`, see lock_task): then the
--- server compares that row anew, in its new version, and finds its mark.
+-- read here of other rows (held, the successor), or claims the task, writes the row of the current task in the same transaction (`mark`, see lock_task):
+-- then the server compares that row anew, in its new version, and finds its mark.
+-- The successor and the operation are found by the place that their rows had in the snapshot. Whoever changed one of them alone meanwhile has broken
+-- that rule, and its new version may not be found (some minor releases of the server do, others do not): then the statement raises 40001 and has done
+-- nothing, and the lane gives all its results to kser.apply_results.
 with m as materialized (
 	select generation, epoch, traced_until, clock_timestamp() as t from kser.meta where halted is null and generation = $1 and epoch >= $2
 ), done as (
@@ -53,3 +56,6 @@ from next n
 union all
 select e.input, e.queue, e.partition, null, null, null, null, null, null, null, null, null, null, null
 from ended e
+union all
+select kser.changed_meanwhile(), null, null, null, null, null, null, null, null, null, null, null, null, null
+where (select count(*) from done) <> (select count(*) from next) + (select count(*) from ended)

@@ -2,8 +2,9 @@
 thousands of states by the simulation; here stands what that does not draw, and what two sessions do to each other."""
 
 import json
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
+import psycopg2
 import pytest
 
 from support.waiting import wait_until
@@ -91,33 +92,64 @@ def waits(watcher):
     return watcher.value("select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()")
 
 
-def start_while_locked(engine, another, running, act):
-    """A result comes while somebody has its task: `act` on that session, and its commit, let it go on. (operation, its answers)"""
-    operation, dispatch = running(2)
+def start_while_locked(engine, another, running, act, tasks=2):
+    """A result comes while somebody has its task: `act` on that session, and its commit, let it go on. (its dispatch, its answers)"""
+    _, dispatch = running(tasks)
     engine.rows("set lock_timeout = 0")
     other, watcher = another(autocommit=False), another()
-    act(other, operation, dispatch)
-    answers = []
-    thread = threading.Thread(target=lambda: answers.extend(engine.apply_plain(engine.result(dispatch, 1))))
-    thread.start()
-    wait_until(lambda: waits(watcher), 10, "the result to wait for the row")
-    other.connection.commit()
-    thread.join()
-    return operation, answers
+    act(other, dispatch)
+    with ThreadPoolExecutor(1) as pool:
+        answers = pool.submit(engine.apply_plain, engine.result(dispatch, 1))
+        wait_until(lambda: waits(watcher), 10, "the result to wait for the row")
+        other.connection.commit()
+        return dispatch, answers.result(30)
 
 
 def test_what_was_marked_while_it_waited_is_left_alone(engine, another, running):
     """`held` was read before the pause was there: only the mark says so."""
-    operation, answers = start_while_locked(engine, another, running, lambda other, operation, _: other.rows("select kser.pause(%s)", operation))
-    assert answers == [] and engine.statuses(operation) == ["RUNNING", "PENDING"]
+    dispatch, answers = start_while_locked(engine, another, running, lambda other, dispatch: other.rows("select kser.pause(%s)", dispatch["operation_id"]))
+    assert answers == [] and engine.statuses(dispatch["operation_id"]) == ["RUNNING", "PENDING"]
 
 
 def test_two_sessions_with_one_result_have_one_winner(engine, another, running):
-    operation, answers = start_while_locked(engine, another, running, lambda other, _, dispatch: other.apply_plain(other.result(dispatch, 1)))
+    dispatch, answers = start_while_locked(engine, another, running, lambda other, dispatch: other.apply_plain(other.result(dispatch, 1)))
+    operation = dispatch["operation_id"]
     assert answers == [] and engine.statuses(operation) == ["SUCCESS", "RUNNING"] and engine.tasks(operation)[1]["attempt"] == 1
 
 
-def test_a_lock_without_a_change_is_only_waited_for(engine, another, running):
-    operation, answers = start_while_locked(engine, another, running,
-                                            lambda other, operation, _: other.rows("select from kser.tasks where operation_id = %s for update", operation))
-    assert len(answers) == 1 and engine.statuses(operation) == ["SUCCESS", "RUNNING"]
+@pytest.mark.parametrize("act", ["select from kser.tasks where operation_id = %s for update", "update kser.tasks set epoch = epoch + 1 where operation_id = %s and position = 0"])
+def test_a_task_that_is_as_plain_as_before_is_only_waited_for(engine, another, running, act):
+    """Locked and not changed, or given a new epoch as a dispatch that is sent again is."""
+    dispatch, answers = start_while_locked(engine, another, running, lambda other, dispatch: other.rows(act, dispatch["operation_id"]))
+    assert len(answers) == 1 and engine.statuses(dispatch["operation_id"]) == ["SUCCESS", "RUNNING"]
+
+
+# (tasks of the operation, what somebody changes who does not mark its running one)
+UNMARKED = {
+    "the operation, at its end": (1, "update kser.operations set priority = 5 where id = %s"),
+    "the operation, before its end": (2, "update kser.operations set priority = 5 where id = %s"),
+    "the successor": (2, "update kser.tasks set crashes = 1 where operation_id = %s and position = 1"),
+    "the successor, which is gone": (2, "delete from kser.tasks where operation_id = %s and position = 1"),
+}
+
+
+@pytest.mark.parametrize("tasks, change", UNMARKED.values(), ids=UNMARKED)
+def test_what_was_changed_without_a_mark_is_applied_whole_or_not_at_all(engine, another, running, tasks, change):
+    """By the statement or, where the server does not find the row in its new version, by the function behind it."""
+
+    def act(other, dispatch):
+        other.rows("select from kser.tasks where operation_id = %s and position = 0 for update", dispatch["operation_id"])
+        other.rows(change, dispatch["operation_id"])
+
+    operation = None
+    try:
+        dispatch, answers = start_while_locked(engine, another, running, act, tasks)
+        operation = dispatch["operation_id"]
+        assert len(answers) == 1
+    except psycopg2.errors.SerializationFailure:
+        operation = engine.value("select id from kser.operations")
+        assert engine.statuses(operation)[0] == "RUNNING"
+        dispatch = engine.rows("select t.uuid, t.operation_id, t.position, t.attempt, t.epoch, m.generation from kser.tasks t, kser.meta m where t.position = 0")[0]
+        assert engine.apply(engine.result(dispatch, 1), careful=True)[0]["verdict"] == "won"
+    wanted = ["SUCCESS", "RUNNING"] if len(engine.tasks(operation)) == 2 else ["SUCCESS"]
+    assert engine.statuses(operation) == wanted and engine.operation(operation)["status"] == ("RUNNING" if len(wanted) == 2 else "SUCCESS")
