@@ -24,6 +24,11 @@ begin
 			perform kser.note_verb('cancel', s.k, reason, json_build_object('answer', answer));
 			notify kser_ready;
 		end if;
+	elsif (s.k).operation_id is null then
+		answer := 'withdrawn';
+		detail := 'all its tasks had succeeded, and it had not ended';
+		perform kser.end_without_task(t, operation, 'Cancelled', 499, concat_ws(': ', 'cancelled by ' || session_user, left(reason, 500)));
+		insert into kser.history (operation_id, kind, reason, detail) values (operation, 'cancel', left(reason, 1000), json_build_object('answer', answer));
 	else
 		answer := 'withdrawn';
 		detail := 'nothing was running';

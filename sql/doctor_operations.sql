@@ -26,7 +26,7 @@ begin
 	select w.severity, c.code, format('%s operation%s %s: %s%s', c.number, case when c.number > 1 then 's' end, w.finding, array_to_string(c.examples, ', '), case when c.number > 3 then ' ...' end), w.remedy
 	from counted c join (values
 		('stranded', 'error', 'with nothing that would let it go on (no row in ready, no task running, not held)', 'kser resume ID'),
-		('not_ended', 'error', 'not ended though its tasks have', 'report it; kser show ID'),
+		('not_ended', 'error', 'not ended though its tasks have', 'report it; kser resume ID ends one whose tasks all succeeded, kser cancel ID any'),
 		('not_started', 'error', 'PENDING though a task of it runs', 'report it; kser show ID'),
 		('status_and_times', 'error', 'whose status and time of its end contradict each other', 'report it; kser show ID'),
 		('running_and_ready', 'warning', 'with a row in ready for the attempt that runs', 'none: it is deleted when it is due'),

@@ -26,7 +26,8 @@ begin
 end
 $$;
 
--- An operation past its deadline: FAILED with Timeout; while its task runs, the worker is asked to end it first.
+-- An operation past its deadline: FAILED with Timeout; while its task runs, the worker is asked to end it first. One without any task to end is
+-- what somebody did by hand (end_without_task); left alone, it would be found again each time.
 create or replace function kser.end_overdue(t timestamptz, operation uuid) returns boolean language plpgsql volatile
 set search_path = pg_catalog, kser, pg_temp as $$
 declare
@@ -34,13 +35,21 @@ declare
 	at constant integer := current_position(operation);
 	task tasks;
 begin
-	perform from tasks k where k.operation_id = operation and k.position = at for update skip locked;
+	if at is null then
+		perform from operations o where o.id = operation for update skip locked;
+	else
+		perform from tasks k where k.operation_id = operation and k.position = at for update skip locked;
+	end if;
 	if not found then
 		return false;
 	end if;
 	-- Fresh statements: still the current one, and the operation unfinished.
 	if current_position(operation) is distinct from at or not exists (select from operations o where o.id = operation and o.finished_at is null and o.deadline_at < t) then
 		return false;
+	end if;
+	if at is null then
+		perform end_without_task(t, operation, 'Timeout', 504, why);
+		return true;
 	end if;
 	select * into task from tasks k where k.operation_id = operation and k.position = at;
 	insert into stops (operation_id, position, uuid, attempt, queue, asked_at, error, retcode, reason)

@@ -10,6 +10,11 @@ begin
 		detail := format('operation %s is %s: only one that goes on can be paused', operation, coalesce('being ended (' || s.stop || ')', (s.o).status::text));
 		return;
 	end if;
+	if (s.k).operation_id is null then
+		answer := 'refused';
+		detail := format('operation %s has no task left that could wait: all have succeeded, resume ends it', operation);
+		return;
+	end if;
 	answer := 'paused';
 	detail := case when (s.k).status = 'RUNNING' then format('task %s (%s) runs to its end, nothing starts after it', (s.k).position, (s.k).entrypoint) else 'nothing runs' end;
 	if not (s.o).held then

@@ -11,6 +11,12 @@ begin
 		return;
 	end if;
 	answer := 'resumed';
+	if (s.k).operation_id is null then
+		detail := 'all its tasks had succeeded: it has ended';
+		perform kser.end_without_task(clock_timestamp(), operation, null, 0, null);
+		insert into kser.history (operation_id, kind, reason) values (operation, 'resume', left(reason, 1000));
+		return;
+	end if;
 	detail := case when (s.k).status = 'RUNNING' then format('task %s (%s) runs', (s.k).position, (s.k).entrypoint)
 		else format('task %s (%s) is next', (s.k).position, (s.k).entrypoint) end;
 	if (s.o).held then

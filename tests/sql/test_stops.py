@@ -185,6 +185,15 @@ def test_past_its_deadline_what_runs_is_asked_to_stop(engine, running):
     assert ended(engine, operation) == TIMEOUT and engine.statuses(operation) == ["FAILED", "PENDING"] and clean(engine)
 
 
+def test_past_its_deadline_one_without_any_task_to_end_is_ended(engine, running):
+    """By hand only does it come to that; the keeper would find it again for ever."""
+    operation, dispatch = running(1, deadline="1h", key="k")
+    engine.rows("update kser.tasks set status = 'SUCCESS', finished_at = now(), answer = 1")
+    pass_deadline(engine)
+    assert engine.value("select kser.overdue()") == 1 and engine.value("select kser.overdue()") == 0
+    assert ended(engine, operation) == TIMEOUT and engine.statuses(operation) == ["SUCCESS"] and engine.value("select count(*) from kser.keys") == 0
+
+
 def test_a_locked_operation_past_its_deadline_is_left_for_later(engine, another, running):
     operation, dispatch = running(2, deadline="1h")
     pass_deadline(engine)

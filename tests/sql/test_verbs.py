@@ -70,6 +70,12 @@ class Play:
         self.engine.value("select kser.cancel(%s)", operation)
         return operation
 
+    def unended(self):
+        """All its tasks have succeeded, and it has not ended: only by hand does it come to that."""
+        operation = self.success()
+        self.engine.rows("update kser.operations set status = 'RUNNING', finished_at = null, retcode = null where id = %s", operation)
+        return operation
+
     def held(self):
         operation = self.pending()
         self.engine.value("select kser.pause(%s)", operation)
@@ -134,6 +140,7 @@ ANSWERS = {
     "held": ("withdrawn", "paused", "resumed", "refused"),
     "held_running": ("asked", "paused", "resumed", "refused"),
     "held_between": ("withdrawn", "paused", "resumed", "refused"),
+    "unended": ("withdrawn", "refused", "resumed", "refused"),
     "success": ("refused", "refused", "refused", "refused"),
     "failed": ("refused", "refused", "refused", "retried"),
     "cancelled": ("withdrawn", "refused", "refused", "retried"),
@@ -161,8 +168,21 @@ def test_each_verb_from_each_state(engine, play, state, name, place):
     # And once more: the same answer, and nothing changes, but for a retry of what runs again.
     tables = [engine.rows(f"select * from kser.{t} order by 1, 2") for t in ("operations", "tasks", "ready", "stops")]
     again = verb(engine, name, operation, "why again")
-    assert again == answer or name == "retry" and again[0] == "refused"
+    assert again == answer or (name == "retry" or (state, name) == ("unended", "resume")) and again[0] == "refused"
     assert [engine.rows(f"select * from kser.{t} order by 1, 2") for t in ("operations", "tasks", "ready", "stops")] == tables
+
+
+@pytest.mark.parametrize("name, ended", [("cancel", ("FAILED", 499, "Cancelled", "cancelled by postgres: why")), ("resume", ("SUCCESS", 0, None, "last"))])
+def test_one_with_no_task_to_go_on_with_is_ended(engine, play, name, ended):
+    operation = play.submit(key="k")
+    play.result(play.dispatch(operation), stdout="first")
+    play.result(play.dispatch_of(operation, 1), stderr="last", retval={"a": 1})
+    engine.rows("update kser.operations set status = 'RUNNING', finished_at = null, held = true")
+    engine.rows("insert into kser.keys (key, operation_id, body_hash) values ('k', %s, '')", operation)
+    verb(engine, name, operation, "why")
+    row = engine.operation(operation)
+    assert (row["status"], row["retcode"], row["error"], row["stderr"]) == ended and row["finished_at"]
+    assert (row["stdout"], row["retval"]) == ("first", {"a": 1}) and engine.value("select count(*) from kser.keys") == 0
 
 
 @pytest.mark.parametrize("name", ["cancel", "pause", "resume", "retry"])
