@@ -146,6 +146,7 @@ static int run(struct cell *cell)
 		status = tracing_open(cell, &tracing, &err);
 	if (!status)
 		status = run_threads(cell, keeper, rounds, &err);
+	bool asked = cell_stopping(cell);
 	metrics_server_stop(server);
 	if (tracing && status)
 		cell_stop(cell);
@@ -154,7 +155,7 @@ static int run(struct cell *cell)
 	keeper_free(keeper);
 	if (cell_failed(cell))
 		return EXIT_FAILURE;
-	if (status == E_OK || cell_stopping(cell))
+	if (status == E_OK || asked)
 		return EXIT_SUCCESS;
 	log_error("cannot run", "error", err.text);
 	return status == E_CONFLICT ? EXIT_REFUSED : status == E_INVALID ? EXIT_WRONG : EXIT_FAILURE;

@@ -17,6 +17,11 @@ def traces(tmp_path):
     receiver.stop()
 
 
+def test_a_start_that_fails_says_why(cell):
+    process = cell.orchestrator("--kafka.max.poll.interval.ms=1000", "--otlp-endpoint=http://127.0.0.1:9")
+    assert process.wait(30) == 2 and "cannot run" in process.text() and "max.poll.interval.ms" in process.text()
+
+
 class BadReceiver:
     """Takes connections as `kind` says: nobody, silent (never answers), busy (503 to everything)."""
 
