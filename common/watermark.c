@@ -99,6 +99,11 @@ int64_t watermark_commit(const struct watermark *watermark)
 	return watermark->commit;
 }
 
+int64_t watermark_unfinished(const struct watermark *watermark)
+{
+	return watermark->count > 0 ? entry_at(watermark, 0)->offset : watermark->commit;
+}
+
 size_t watermark_pending(const struct watermark *watermark)
 {
 	return watermark->count;

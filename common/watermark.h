@@ -24,5 +24,8 @@ void watermark_finish(struct watermark *watermark, int64_t offset);
 /* The offset to commit (one past the last of the finished prefix), or -1 when no prefix has finished yet. */
 int64_t watermark_commit(const struct watermark *watermark);
 
+/* The offset of the first record that entered and is not finished, or one past the last when all are; -1 when none has entered. */
+int64_t watermark_unfinished(const struct watermark *watermark);
+
 /* How many records entered and are not behind the commit offset. */
 size_t watermark_pending(const struct watermark *watermark);

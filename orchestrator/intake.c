@@ -13,14 +13,19 @@
 #define COMMIT_INTERVAL_MS 250
 #define REVOKE_WAIT_MS 3000
 #define LAG_MS 1000 /* between two looks at how far behind it is */
+#define STARTS_WAIT_MS 100 /* for the broker to tell where the group has committed */
 #define REJOIN_MAX_MS 60000 /* the longest wait for an assignment before joining anew */
 
 /* Partitions of the topic of operations are numbered behind those of results. */
 #define SUBMISSIONS_FROM PARTITIONS_MAX
 
+#define START_UNKNOWN (-1)
+
 struct assigned {
 	struct watermark *watermark; /* NULL: not ours */
 	int64_t committed;
+	bool again;    /* what was committed was refused */
+	int64_t start; /* where the group had committed; START_UNKNOWN, or OFFSET_BEGINNING: nowhere. Known only where metrics are on */
 	int64_t last;  /* received */
 	uint32_t life; /* grows whenever the watermark is another one, so that late acknowledgements are told apart */
 };
@@ -48,6 +53,11 @@ static int32_t slot_of(const struct intake *intake, const char *topic, int32_t p
 	return strcmp(topic, intake->operations) == 0 ? SUBMISSIONS_FROM + partition : partition;
 }
 
+static const char *topic_of(const struct intake *intake, int32_t slot)
+{
+	return slot >= SUBMISSIONS_FROM ? intake->operations : intake->results;
+}
+
 /* The finished prefixes that are not committed yet; NULL when there is nothing to commit. */
 static rd_kafka_topic_partition_list_t *finished(struct intake *intake)
 {
@@ -55,13 +65,13 @@ static rd_kafka_topic_partition_list_t *finished(struct intake *intake)
 	for (int32_t slot = 0; slot < 2 * PARTITIONS_MAX; slot++) {
 		struct assigned *assigned = &intake->partitions[slot];
 		int64_t offset = assigned->watermark ? watermark_commit(assigned->watermark) : -1;
-		if (offset <= assigned->committed)
+		if (offset <= assigned->committed && !(assigned->again && offset >= 0))
 			continue;
 		if (!list)
 			list = rd_kafka_topic_partition_list_new(4);
-		bool submission = slot >= SUBMISSIONS_FROM;
-		rd_kafka_topic_partition_list_add(list, submission ? intake->operations : intake->results, slot % PARTITIONS_MAX)->offset = offset;
+		rd_kafka_topic_partition_list_add(list, topic_of(intake, slot), slot % PARTITIONS_MAX)->offset = offset;
 		assigned->committed = offset;
+		assigned->again = false;
 	}
 	return list;
 }
@@ -73,7 +83,7 @@ static void on_commit(rd_kafka_t *consumer, rd_kafka_resp_err_t error, rd_kafka_
 	(void)consumer;
 	for (int i = 0; list && i < list->cnt; i++)
 		if (error || list->elems[i].err)
-			intake->partitions[slot_of(intake, list->elems[i].topic, list->elems[i].partition)].committed = -1;
+			intake->partitions[slot_of(intake, list->elems[i].topic, list->elems[i].partition)].again = true;
 	if (error && error != RD_KAFKA_RESP_ERR__NO_OFFSET)
 		log_warning("could not commit offsets, trying again", "error", rd_kafka_err2str(error));
 }
@@ -95,7 +105,7 @@ static void commit(struct intake *intake, bool wait)
 static void renew(struct assigned *assigned, struct watermark *watermark)
 {
 	watermark_free(assigned->watermark);
-	*assigned = (struct assigned){.watermark = watermark, .committed = -1, .last = -1, .life = assigned->life + 1};
+	*assigned = (struct assigned){.watermark = watermark, .committed = -1, .start = START_UNKNOWN, .last = -1, .life = assigned->life + 1};
 }
 
 static void forget(struct intake *intake)
@@ -283,16 +293,33 @@ void intake_commit(struct intake *intake, bool now)
 		commit(intake, false);
 }
 
-/* By what the client knows without asking anybody. */
+/* Of the partitions that nothing has come from: where the group had committed. What the broker does not tell in time is asked for again. */
+static void ask_starts(struct intake *intake)
+{
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(4);
+	for (int32_t slot = 0; slot < 2 * PARTITIONS_MAX; slot++)
+		if (intake->partitions[slot].watermark && intake->partitions[slot].start == START_UNKNOWN && intake->partitions[slot].last < 0)
+			rd_kafka_topic_partition_list_add(list, topic_of(intake, slot), slot % PARTITIONS_MAX);
+	if (list->cnt > 0 && !rd_kafka_committed(intake->consumer, list, STARTS_WAIT_MS))
+		for (int i = 0; i < list->cnt; i++)
+			if (!list->elems[i].err)
+				intake->partitions[slot_of(intake, list->elems[i].topic, list->elems[i].partition)].start = list->elems[i].offset >= 0 ? list->elems[i].offset : RD_KAFKA_OFFSET_BEGINNING;
+	rd_kafka_topic_partition_list_destroy(list);
+}
+
+/* From the first record that is not finished to the end, as far as the client knows it without asking. */
 static int64_t lag_of(const struct intake *intake, int32_t slot)
 {
-	int64_t low, high, committed;
+	int64_t low, high, from;
 	const struct assigned *assigned = &intake->partitions[slot];
-	const char *topic = slot >= SUBMISSIONS_FROM ? intake->operations : intake->results;
-	if (!assigned->watermark || assigned->committed < 0 || rd_kafka_get_watermark_offsets(intake->consumer, topic, slot % PARTITIONS_MAX, &low, &high))
+	if (!assigned->watermark || rd_kafka_get_watermark_offsets(intake->consumer, topic_of(intake, slot), slot % PARTITIONS_MAX, &low, &high))
 		return 0;
-	committed = assigned->committed;
-	return high > committed ? high - committed : 0;
+	from = assigned->last >= 0 ? watermark_unfinished(assigned->watermark) : assigned->start;
+	if (from == START_UNKNOWN)
+		return 0;
+	if (from < low)
+		from = low;
+	return high > from && from >= 0 ? high - from : 0;
 }
 
 void intake_measure_lag(struct intake *intake)
@@ -301,6 +328,7 @@ void intake_measure_lag(struct intake *intake)
 	const struct measures *measures = cell_measures(intake->cell);
 	if (!measures->metrics || !intake->consumer || clock_monotonic_ms() - intake->lag_ms < LAG_MS)
 		return;
+	ask_starts(intake);
 	for (int32_t slot = 0; slot < 2 * PARTITIONS_MAX; slot++)
 		lag[slot >= SUBMISSIONS_FROM ? LAG_OPERATIONS : LAG_RESULTS] += lag_of(intake, slot);
 	for (int topic = 0; topic < LAG_TOPICS; topic++) {

@@ -31,7 +31,7 @@ so a sum over all processes is right. Label values are bounded: entrypoints that
       - name: kser
         rules:
           - alert: KserNobodyKeeps
-            expr: sum(kser_keeper) != 1
+            expr: sum(kser_keeper) != 1 or absent(kser_keeper)
             for: 1m
           - alert: KserStuck
             expr: max(kser_oldest_due_seconds) > 60

@@ -47,7 +47,7 @@ static void setup(void)
 	stage.mock = rd_kafka_handle_mock_cluster(stage.owner);
 	rd_kafka_mock_topic_create(stage.mock, "t.results", 1, 1);
 	rd_kafka_mock_topic_create(stage.mock, "t.operations", 1, 1);
-	stage.settings = (struct settings){.brokers = rd_kafka_mock_cluster_bootstraps(stage.mock), .topic_prefix = "t", .rejoin_ms = WAIT_MS};
+	stage.settings = (struct settings){.brokers = rd_kafka_mock_cluster_bootstraps(stage.mock), .topic_prefix = "t", .rejoin_ms = WAIT_MS, .metrics_enabled = true};
 	stage.cell = cell_new(&stage.settings, NULL);
 	cr_assert_eq(intake_open(stage.cell, "test", revoked, NULL, &stage.intake, &err), E_OK, "%s", err.text);
 }
@@ -59,16 +59,47 @@ static void teardown(void)
 	rd_kafka_destroy(stage.owner);
 }
 
-/* Writes one reply, receives it and finishes it. */
-static void finish_one(void)
+static void write_one(void)
 {
 	cr_assert_eq(rd_kafka_producev(stage.owner, RD_KAFKA_V_TOPIC("t.results"), RD_KAFKA_V_PARTITION(0), RD_KAFKA_V_VALUE((void *)(uintptr_t)"x", 1), RD_KAFKA_V_END), 0);
+}
+
+/* Receives the next reply. */
+static struct origin receive_one(void)
+{
 	rd_kafka_message_t *record = NULL;
 	for (int64_t until_ms = clock_monotonic_ms() + WAIT_MS; !record && clock_monotonic_ms() < until_ms;)
 		record = intake_next(stage.intake, 100);
 	cr_assert_not_null(record);
-	intake_finish(stage.intake, intake_origin(stage.intake, record));
+	struct origin origin = intake_origin(stage.intake, record);
 	rd_kafka_message_destroy(record);
+	return origin;
+}
+
+static void finish_one(void)
+{
+	write_one();
+	intake_finish(stage.intake, receive_one());
+}
+
+/* Whether the lag that is shown becomes `wanted`; further records may come meanwhile, unfinished. */
+static bool lag_becomes(const char *wanted)
+{
+	char line[100];
+	struct buffer text CLEANUP(buffer_clear) = {0};
+	snprintf(line, sizeof line, "\nkser_lag_records{topic=\"results\"} %s\n", wanted);
+	for (int64_t until_ms = clock_monotonic_ms() + WAIT_MS / 3; clock_monotonic_ms() < until_ms;) {
+		rd_kafka_message_t *record = intake_next(stage.intake, 50);
+		if (record)
+			rd_kafka_message_destroy(record);
+		intake_measure_lag(stage.intake);
+		buffer_reset(&text);
+		metrics_write(cell_measures(stage.cell)->metrics, &text);
+		buffer_add(&text, "", 1);
+		if (strstr(text.bytes, line))
+			return true;
+	}
+	return false;
 }
 
 static rd_kafka_t *another_member(void)
@@ -105,6 +136,33 @@ Test(intake, a_commit_that_failed_is_repeated, .init = setup, .fini = teardown, 
 	rd_kafka_mock_push_request_errors(stage.mock, API_OFFSET_COMMIT, 1, RD_KAFKA_RESP_ERR_INVALID_COMMIT_OFFSET_SIZE);
 	finish_one();
 	cr_assert_eq(committed(2), 2);
+}
+
+/* Also where nothing was committed, or the broker refuses to commit. */
+Test(intake, the_lag_counts_what_is_not_finished, .init = setup, .fini = teardown, .timeout = 60)
+{
+	for (int i = 0; i < 3; i++)
+		write_one();
+	struct origin first = receive_one();
+	cr_assert(lag_becomes("3"));
+	rd_kafka_mock_push_request_errors(stage.mock, API_OFFSET_COMMIT, 1, RD_KAFKA_RESP_ERR_INVALID_COMMIT_OFFSET_SIZE);
+	intake_finish(stage.intake, first);
+	intake_commit(stage.intake, true);
+	cr_assert(lag_becomes("2"));
+	intake_commit(stage.intake, true);
+	cr_assert(lag_becomes("2"));
+}
+
+/* A member that has received nothing yet counts from where the group stands. */
+Test(intake, the_lag_of_a_new_member_is_that_of_its_group, .init = setup, .fini = teardown, .timeout = 60)
+{
+	finish_one();
+	cr_assert_eq(committed(1), 1);
+	intake_rejoin(stage.intake);
+	write_one();
+	cr_assert(lag_becomes("1"));
+	intake_rejoin(stage.intake);
+	cr_assert(lag_becomes("1"));
 }
 
 /* The process ends then; until it has, the lane's calls find nothing and do no harm. */
