@@ -465,7 +465,9 @@ static void apply_batch(struct lane *lane)
 	if (lane->batch->count == 0)
 		return;
 	apply_plain(lane);
-	if (batch_choose(lane->batch) > 0 && is_refusal(apply(lane, &err)))
+	/* Of a life that has ended: its replies come again. */
+	bool removed = lane->life != cell_life(lane->engine.cell);
+	if (!removed && batch_choose(lane->batch) > 0 && is_refusal(apply(lane, &err)))
 		apply_one_by_one(lane);
 	batch_reset(lane->batch);
 	engine_end_call(&lane->engine);
