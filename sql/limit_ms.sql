@@ -6,6 +6,10 @@ return case when policy is not null then (extract(epoch from kser.duration((poli
 create or replace function kser.unix_ms(moment timestamptz) returns bigint language sql stable parallel safe
 return (extract(epoch from moment) * 1000)::bigint;
 
+-- Microseconds since 1970.
+create or replace function kser.unix_us(at timestamptz) returns bigint language sql immutable parallel safe
+return (extract(epoch from at) * 1000000)::bigint;
+
 -- When an attempt that starts now may begin at the latest, in milliseconds since 1970; null: whenever.
 create or replace function kser.start_by_ms(dispatched_at timestamptz, policy json) returns bigint language sql stable parallel safe
 return case when policy is not null then (extract(epoch from dispatched_at + kser.duration((policy -> 'start_within')::jsonb)) * 1000)::bigint end;

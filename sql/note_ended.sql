@@ -6,7 +6,3 @@ begin
 	select o.id from operations o, meta m where m.traced_until > t and o.id = operation and o.finished_at = t;
 end
 $$;
-
--- Microseconds since 1970.
-create or replace function kser.unix_us(at timestamptz) returns bigint language sql immutable parallel safe
-return (extract(epoch from at) * 1000000)::bigint;
