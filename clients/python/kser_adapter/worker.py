@@ -313,6 +313,8 @@ class Worker:
         return False
 
     def commit_owed(self):
+        for partition in set(self.owed) - set(self.broker.partitions()):  # another member's by now, which may have gone further
+            self.owed.pop(partition, None)
         if self.owed and time.monotonic() >= self.owed_at:
             self.owed_at = time.monotonic() + RETRY_AFTER
             for partition, offset in list(self.owed.items()):
@@ -353,6 +355,12 @@ class Worker:
                 self.hold()
 
     def revoked(self, partitions, lost=False):
+        """What does not get through now is owed no more: a commit for a partition that is gone would set its new owner's offset back."""
+        self.pass_on(partitions, lost)
+        for partition in partitions:
+            self.owed.pop(partition, None)
+
+    def pass_on(self, partitions, lost):
         """What runs is claimed, so that it stays ours, and its record passed; then nobody runs it again. Not when the partitions are
         lost: then others have them already."""
         owed = {partition: self.owed.pop(partition) for partition in partitions if partition in self.owed}

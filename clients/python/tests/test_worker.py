@@ -514,3 +514,20 @@ def test_what_is_owed_when_the_partition_goes(broker, start, monkeypatch, lost, 
     until(lambda: broker.commits_fail == 0, "the second try")
     broker.rebalance(lambda: broker.revoked([0], lost))
     assert broker.commits() == commits and not made.owed
+
+
+def test_a_commit_that_fails_while_the_partition_goes_is_not_made_up_for(broker, start, monkeypatch):
+    """By then the partition has a new owner, whose offset it would set back."""
+    monkeypatch.setattr(worker, "CLAIM_AFTER", 60)
+    broker.put(dispatch(entrypoint="Holds"))
+    made = start()
+    assert Holds.started.wait(20)
+    until(lambda: broker.paused, "a pause")
+    broker.commits_fail = 1
+    broker.rebalance(lambda: broker.revoked([0]))
+    assert not broker.commits_fail and not made.owed
+    made.owed[1] = 7  # of a partition that is not ours
+    Holds.gate.set()
+    until(broker.replies, "its report")
+    until(lambda: not made.owed, "nothing is owed")
+    assert broker.commits() == []
