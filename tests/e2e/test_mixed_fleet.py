@@ -49,3 +49,9 @@ def test_the_mixed_fleet(kafka, prefix, binaries, tmp_path):
     rolls = [message["metadata"] for message in opened if message["entrypoint"] == "jobs.DiceRoll" and "worker" in message["metadata"]["kser"]]
     assert sorted(said["kser"].get("queue", "") for said in rolls) == [""] * 5 + ["py"] * 7 and all(said["traceparent"] for said in rolls)
     assert not os.path.exists(tmp_path / "fleet" / "stack" / "env"), "nothing is left running"
+
+
+def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    done = subprocess.run([ROOT / "examples" / "fleet" / "run", "--dir", tmp_path], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 1 and f"--dir {tmp_path}: is not empty" in done.stderr and (tmp_path / "thesis.txt").read_text()
