@@ -43,4 +43,5 @@ void free_pointer(void *address_of_pointer)
 	void *pointer;
 	memcpy(&pointer, address_of_pointer, sizeof pointer);
 	free(pointer);
+	memset(address_of_pointer, 0, sizeof pointer);
 }

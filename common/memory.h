@@ -12,5 +12,5 @@ MUST_USE void *xrealloc(void *memory, size_t size);
 MUST_USE char *xstrdup(const char *text);
 MUST_USE char *xstrndup(const char *text, size_t length);
 
-/* For CLEANUP on a pointer from the functions above. */
+/* Frees what a pointer from the functions above points to, and sets the pointer to NULL. Also for CLEANUP. */
 void free_pointer(void *address_of_pointer);

@@ -117,6 +117,15 @@ Test(membership, who_is_given_nothing_joins_anew, .init = setup, .fini = teardow
 	renew_until(is_assigned);
 }
 
+Test(membership, who_cannot_join_at_all_is_nobody, .init = setup, .fini = teardown)
+{
+	struct error err = {0};
+	stage.properties = (struct properties){&not_known, 1};
+	stage.membership = (struct membership *)&stage; /* must not stay */
+	cr_assert_eq(membership_open(&stage.setup, &stage.membership, &err), E_INVALID);
+	cr_assert_null(stage.membership);
+}
+
 /* No client can be made: the member that we have stays, and still is given its partitions. */
 Test(membership, who_cannot_join_anew_stays_as_it_is, .init = setup, .fini = teardown, .timeout = 60)
 {
