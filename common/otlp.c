@@ -13,6 +13,7 @@
 #include "common/limits.h"
 #include "common/log.h"
 #include "common/memory.h"
+#include "common/url.h"
 #include "common/utf8.h"
 
 #define GATHER_MS 500          /* from the first span of a batch until it is sent; sooner when half of the room is used */
@@ -44,7 +45,7 @@ struct otlp {
 	CURL *curl;
 	struct curl_slist *headers;
 	char *url;
-	struct buffer shown;   /* the same for logs, without a user and password */
+	struct buffer shown;   /* the same for logs, without secrets */
 	struct buffer head;    /* what stands before the spans of each request */
 	struct buffer sending;
 	size_t sending_count;
@@ -101,19 +102,6 @@ static enum status check_url(const char *url, const char *setting, struct error 
 	if (code)
 		return fail(err, E_INVALID, "%s: no URL of http or https can be made of it: %s", setting, curl_url_strerror(code));
 	return is_http ? E_OK : fail(err, E_INVALID, "%s: must be a URL of http or https", setting);
-}
-
-static void show_url(struct buffer *shown, const char *url)
-{
-	CURLU *parsed = curl_url();
-	char *text = NULL;
-	curl_url_set(parsed, CURLUPART_URL, url, 0);
-	curl_url_set(parsed, CURLUPART_USER, NULL, 0);
-	curl_url_set(parsed, CURLUPART_PASSWORD, NULL, 0);
-	curl_url_get(parsed, CURLUPART_URL, &text, 0);
-	buffer_add_text(shown, text ? text : "");
-	curl_free(text);
-	curl_url_cleanup(parsed);
 }
 
 /* "name=value,name=value". `list` may be NULL: only checked. */
@@ -250,11 +238,13 @@ void otlp_add(struct otlp *otlp, const struct span *span)
 {
 	if (!otlp || !span->at.sampled)
 		return;
+	struct buffer text CLEANUP(buffer_clear) = {0}; /* made before others are kept waiting */
+	add_span(&text, span);
 	pthread_mutex_lock(&otlp->lock);
 	size_t before = otlp->pending.length;
 	bool was_half_full = before >= TRACE_PENDING_BYTES_MAX / 2;
 	if (before < TRACE_PENDING_BYTES_MAX) {
-		add_span(&otlp->pending, span);
+		buffer_add_slice(&otlp->pending, buffer_slice(&text));
 		otlp->pending_count++;
 		otlp->first_ms = before ? otlp->first_ms : clock_monotonic_ms();
 	} else {
@@ -429,17 +419,20 @@ static void make_body(struct otlp *otlp)
 	curl_easy_setopt(otlp->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)otlp->body.length);
 }
 
+/* A batch that waits when it is to be over is tried once more at once. */
 static void send_batch(struct otlp *otlp)
 {
 	int64_t until_ms = clock_monotonic_ms() + RETRY_FOR_MS, wait_ms = RETRY_FIRST_MS, after_ms;
+	bool last = left_ms(otlp) != INT64_MAX;
 	enum outcome outcome;
 	make_body(otlp);
-	while ((outcome = post(otlp, &after_ms)) == OUTCOME_RETRY) {
+	while ((outcome = post(otlp, &after_ms)) == OUTCOME_RETRY && !last) {
 		note_trouble(otlp, outcome);
 		tell_lost(otlp, false);
 		int64_t pause_ms = after_ms ? after_ms : wait_ms + clock_monotonic_us() % (wait_ms / 2);
-		if (clock_monotonic_ms() + pause_ms > until_ms || !pause_for(otlp, pause_ms))
+		if (clock_monotonic_ms() + pause_ms > until_ms)
 			break;
+		last = !pause_for(otlp, pause_ms);
 		wait_ms = 2 * wait_ms < RETRY_LAST_MS ? 2 * wait_ms : RETRY_LAST_MS;
 	}
 	note_trouble(otlp, outcome);
@@ -467,6 +460,7 @@ static void set_options(struct otlp *otlp)
 	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, otlp->headers);
 	curl_easy_setopt(curl, CURLOPT_USERAGENT, "kser/" KSER_VERSION);
 	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L); /* a name that is still being looked up is not waited for */
 	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
 	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, otlp->curl_error);
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, keep_answer);
@@ -529,7 +523,7 @@ enum status otlp_open(const struct otlp_settings *settings, const char *instance
 	struct buffer url = {0};
 	(void)make_url(settings, &url);
 	made->url = url.bytes;
-	show_url(&made->shown, made->url);
+	(void)url_add_shown(&made->shown, made->url);
 	made->headers = curl_slist_append(NULL, "Content-Type: application/json");
 	made->headers = curl_slist_append(made->headers, "Expect:"); /* not asked for leave with each large batch */
 	status = made->curl ? read_headers(settings->headers, &made->headers, err) : fail(err, E_FATAL, "curl cannot be initialized");

@@ -77,6 +77,7 @@ void setting_add_form(struct buffer *out, const struct setting *setting)
 {
 	switch (setting->kind) {
 	case SETTING_TEXT: buffer_add_text(out, "TEXT"); break;
+	case SETTING_URL: buffer_add_text(out, "URL"); break;
 	case SETTING_SECRET:
 	case SETTING_KEY: buffer_add_text(out, "SECRET"); break;
 	case SETTING_INTEGER: buffer_add_text(out, "NUMBER"); break;
@@ -171,6 +172,7 @@ enum status setting_store(const struct setting *setting, const char *text, void 
 	void *member = (char *)into + setting->offset;
 	switch (setting->kind) {
 	case SETTING_TEXT:
+	case SETTING_URL:
 	case SETTING_SECRET:
 	case SETTING_KEY:
 		memcpy(member, &text, sizeof text);

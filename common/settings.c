@@ -398,7 +398,7 @@ static void store_all(struct reading *reading, void *into)
 			chosen->origin = "default";
 		}
 		struct error err;
-		bool text = setting->kind == SETTING_TEXT || setting->kind == SETTING_SECRET || setting->kind == SETTING_KEY;
+		bool text = setting->kind == SETTING_TEXT || setting->kind == SETTING_URL || setting->kind == SETTING_SECRET || setting->kind == SETTING_KEY;
 		if ((text || chosen->text) && setting_store(setting, chosen->text, into, &err))
 			wrong(reading, "%s: %s, from %s", setting->name, err.text, chosen->origin);
 	}

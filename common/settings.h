@@ -20,6 +20,7 @@
 enum setting_kind {
 	SETTING_TEXT,     /* const char * */
 	SETTING_SECRET,   /* const char *; masked wherever it is printed; also from KSER_X_FILE */
+	SETTING_URL,      /* const char *; printed without user, password and query */
 	SETTING_KEY,      /* const char *; masked as well, and refused as a flag, which others can read */
 	SETTING_INTEGER,  /* int64_t, min to max */
 	SETTING_DURATION, /* int64_t, milliseconds: 250ms, 2s, 5m, 1h, a bare number is refused */

@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "common/setting.h"
+#include "common/url.h"
 
 #define MASK "********"
 
@@ -76,6 +77,18 @@ static void add_name(struct buffer *out, const char *name)
 		buffer_add_char(out, *name == '-' ? '_' : *name);
 }
 
+/* A value as it may be seen. */
+static const char *shown_text(const struct setting *setting, const char *text, struct buffer *room, bool *masked)
+{
+	*masked = text[0] && (setting->kind == SETTING_SECRET || setting->kind == SETTING_KEY);
+	if (*masked)
+		return MASK;
+	if (setting->kind != SETTING_URL || !text[0])
+		return text;
+	*masked = url_add_shown(room, text);
+	return !*masked ? text : room->length ? room->bytes : MASK;
+}
+
 void settings_add_config(struct buffer *out, const struct program *program, const struct chosen *chosen)
 {
 	buffer_printf(out, "[%s]\n", program->section);
@@ -84,11 +97,12 @@ void settings_add_config(struct buffer *out, const struct program *program, cons
 		if (setting_is_heading(setting))
 			continue;
 		buffer_printf(out, "; %s\n", chosen[i].origin);
-		bool none = !chosen[i].text || !chosen[i].text[0];
-		bool masked = !none && (setting->kind == SETTING_SECRET || setting->kind == SETTING_KEY);
-		buffer_add_text(out, none || masked ? "; " : "");
+		struct buffer room CLEANUP(buffer_clear) = {0};
+		bool masked;
+		const char *text = shown_text(setting, chosen[i].text ? chosen[i].text : "", &room, &masked);
+		buffer_add_text(out, masked || !text[0] ? "; " : "");
 		add_name(out, setting->name);
-		buffer_printf(out, " = %s\n", none ? "" : masked ? MASK : chosen[i].text);
+		buffer_printf(out, " = %s\n", text);
 	}
 }
 

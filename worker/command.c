@@ -23,10 +23,10 @@ extern char **environ;
 
 /* ---- the environment ---- */
 
-/* What gives access to the broker or opens sealed messages is the worker's own, and so is the span that started it. */
+/* What gives access to the broker or the receiver of traces, or opens sealed messages, is the worker's own, and so is the span that started it. */
 static bool is_of_the_worker(const char *variable)
 {
-	static const char *const prefixes[] = {"KSER_KAFKA_", "KSER_SECRETBOX_", "TRACEPARENT="};
+	static const char *const prefixes[] = {"KSER_KAFKA_", "KSER_SECRETBOX_", "OTEL_EXPORTER_OTLP_HEADERS", "TRACEPARENT="};
 	for (size_t i = 0; i < COUNT_OF(prefixes); i++)
 		if (strncmp(variable, prefixes[i], strlen(prefixes[i])) == 0)
 			return true;
@@ -176,7 +176,7 @@ static enum status take_result(struct slice text, struct kser_result *result, st
 	while (tasks.kind == JSON_ARRAY && json_next_element(&elements, &task))
 		result_add_planned(result, task.text);
 	if (tasks.kind == JSON_ARRAY && result->task_count == 0)
-		kser_result_fail(result, 1, "ValidationError", "Nothing to do, empty operation !");
+		result_fail_empty_plan(result);
 	return E_OK;
 }
 

@@ -150,6 +150,14 @@ def test_tries_again_as_it_is_told(stubborn, export):
     assert "could not export spans" in err and "exported again" in err and "dropped" not in err
 
 
+def test_a_batch_that_waits_is_tried_once_more_at_the_end(stubborn, export):
+    server = stubborn((503, {"Retry-After": "20"}, ""), (200, {}, "{}"))
+    child = export(10, OTEL_EXPORTER_OTLP_ENDPOINT=server.endpoint)
+    wait_until(lambda: server.requests, 30, "a request")
+    _, err = leave(child)
+    assert len(server.requests) == 2 and len(server.spans()) == 10 and "dropped" not in err, err
+
+
 def test_what_the_receiver_refuses_is_counted(stubborn, export):
     server = stubborn((400, {}, "no"))
     child = export(10, OTEL_EXPORTER_OTLP_ENDPOINT=server.endpoint)
@@ -183,3 +191,10 @@ def test_a_receiver_that_never_answers_holds_nothing_up(stubborn, export):
 def test_wrong_settings_are_told_at_the_start(processes, program, environment, words):
     done = processes.run(program, environment=environment)
     assert done.returncode == 2 and words in done.stderr
+
+
+@pytest.mark.parametrize("program", ["kser-worker", "kser-orchestrator"])
+def test_print_config_hides_what_a_url_may_hold(processes, program):
+    shown = processes.run(program, "--print-config", environment={
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "https://me:hidden@host/in?key=hidden", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://host:4318/v1/traces"}).stdout
+    assert "hidden" not in shown and "; otlp_endpoint = https://host/in\n" in shown and "\notlp_traces_endpoint = http://host:4318/v1/traces\n" in shown

@@ -201,12 +201,14 @@ Test(command, environment)
 	setenv("KSER_KAFKA_SASL_PASSWORD", "secret", 1);
 	setenv("KSER_SECRETBOX_KEY", "secret", 1);
 	setenv("KSER_SECRETBOX_KEY_FILE", "/secret", 1);
+	setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-key=secret", 1);
+	setenv("OTEL_EXPORTER_OTLP_HEADERS_FILE", "/secret", 1);
 	setenv("KSER_TASK", "of somebody else", 1);
 	setenv("INHERITED", "yes", 1);
 	setenv("REPLACED", "no", 1);
 	static char replaced[] = "REPLACED=yes";
 	char *variables[] = {replaced, NULL};
-	struct command command = parse("sh -c 'echo $KSER_OPERATION $KSER_TASK $KSER_ATTEMPT $INHERITED $REPLACED [$KSER_KAFKA_SASL_PASSWORD$KSER_SECRETBOX_KEY$KSER_SECRETBOX_KEY_FILE]; test -f $KSER_RESULT_FILE'", 0);
+	struct command command = parse("sh -c 'echo $KSER_OPERATION $KSER_TASK $KSER_ATTEMPT $INHERITED $REPLACED [$KSER_KAFKA_SASL_PASSWORD$KSER_SECRETBOX_KEY$KSER_SECRETBOX_KEY_FILE$OTEL_EXPORTER_OTLP_HEADERS$OTEL_EXPORTER_OTLP_HEADERS_FILE]; test -f $KSER_RESULT_FILE'", 0);
 	command.variables = variables;
 	struct ran ran = run_with(&command, make_task("{}", NULL, ""));
 	cr_expect_str_eq(text_part(&ran, "stdout"), OPERATION_UUID " " TASK_UUID " 2 yes yes []\n");
@@ -582,6 +584,14 @@ Test(command, hooks_see_and_add)
 		.onsuccess = "sh -c 'echo \"{{\\\"retval\\\": {{\\\"b\\\": 2}}\" > \"$KSER_RESULT_FILE\"'"}, NULL);
 	cr_expect_str_eq(json_object_to_json_string_ext(part(&put, "retval"), JSON_C_TO_STRING_PLAIN), "{\"a\":1,\"b\":2}");
 	end(&put);
+}
+
+Test(command, a_hook_may_plan)
+{
+	struct ran ran = run_hooked(&(struct hooked){.command = "true", .postrun = "sh -c 'echo \"{{\\\"tasks\\\": [{{\\\"entrypoint\\\": \\\"next\\\"}]}\" > \"$KSER_RESULT_FILE\"'"}, NULL);
+	struct json_object *kser = json_object_object_get(json_object_object_get(ran.reply, "metadata"), "kser");
+	cr_expect_str_eq(json_object_to_json_string_ext(json_object_object_get(kser, "tasks"), JSON_C_TO_STRING_PLAIN), "[{\"entrypoint\":\"next\"}]", "%s", text_part(&ran, "stderr"));
+	end(&ran);
 }
 
 Test(command, hooks_that_fail)
