@@ -38,10 +38,9 @@ static enum kser_outcome onsuccess(struct kser_task *task, struct kser_result *r
 	return run_hook(command, HOOK_ONSUCCESS, task, result, task_left_ms(task, command->timeout_ms));
 }
 
-/* Not of a task that is to end: what becomes of it is decided elsewhere. */
 static enum kser_outcome onerror(struct kser_task *task, struct kser_result *result, void *context)
 {
-	return kser_task_cancelled(task) ? KSER_FAILURE : run_hook(context, HOOK_ONERROR, task, result, ONERROR_MS);
+	return run_hook(context, HOOK_ONERROR, task, result, ONERROR_MS);
 }
 
 void hooks_set(struct kser_entrypoint *entrypoint, const struct command *command)

@@ -105,9 +105,11 @@ static void make_whole(const struct life *life)
 		result_join(life->result, message->uuid.text, has_previous ? &previous : NULL);
 }
 
-/* As it leaves onerror, the result counts. */
+/* As it leaves onerror, the result counts. Of a task that is to end nobody is told: what becomes of it is decided elsewhere. */
 static enum kser_outcome end_failed(const struct life *life, enum kser_outcome outcome)
 {
+	if (kser_task_cancelled(life->task))
+		return outcome ? outcome : KSER_FAILURE;
 	notice(life, PLACE_ERROR, outcome);
 	task_log_failed(life->entrypoints, life->entrypoint, life->task, life->result);
 	enum kser_outcome told = call(life, life->entrypoint->triggers.onerror);
@@ -138,11 +140,8 @@ static enum kser_outcome end(const struct life *life, enum kser_outcome outcome,
 		life->result->raised = true;
 		return outcome;
 	}
-	if (!is_looked_at(life)) {
-		notice(life, outcome || life->result->retcode != 0 ? PLACE_ERROR : PLACE_SUCCESS, outcome);
-		return outcome;
-	}
-	make_whole(life);
+	if (is_looked_at(life))
+		make_whole(life);
 	return outcome || life->result->retcode != 0 ? end_failed(life, outcome) : end_well(life, errors);
 }
 

@@ -11,6 +11,7 @@
 #include "common/limits.h"
 #include "common/memory.h"
 #include "common/sum.h"
+#include "worker/object.h"
 #include "worker/operation.h"
 #include "worker/router.h"
 
@@ -23,7 +24,8 @@ void made_free(struct made *made)
 	result_clear(&made->birth);
 	buffer_clear(&made->metadata);
 	buffer_clear(&made->result);
-	buffer_clear(&made->options);
+	buffer_clear(&made->queue);
+	buffer_clear(&made->policy);
 	free(made->status);
 	free(made);
 }
@@ -83,16 +85,9 @@ struct kser_task *made_new(const struct entrypoints *entrypoints, const char *en
 	return task_of(entrypoints, text, result);
 }
 
-static struct slice text_of(struct json_object *object)
-{
-	struct slice text;
-	text.start = json_object_to_json_string_length(object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &text.length);
-	return text;
-}
-
 struct kser_task *kser_task_new(struct kser_worker *worker, const char *entrypoint, const char *uuid, struct json_object *params, struct kser_result *result)
 {
-	struct kser_task *task = made_new(worker_entrypoints(worker), entrypoint, uuid, params ? text_of(params) : slice_of("{}"), result);
+	struct kser_task *task = made_new(worker_entrypoints(worker), entrypoint, uuid, params ? object_text(params) : slice_of("{}"), result);
 	json_object_put(params);
 	return task;
 }
@@ -124,7 +119,7 @@ static bool take_object(struct buffer *room, struct json_value *value, struct js
 {
 	struct buffer text CLEANUP(buffer_clear) = {0};
 	struct json_value found;
-	buffer_add_slice(&text, text_of(object));
+	buffer_add_slice(&text, object_text(object));
 	json_object_put(object);
 	if (json_validate(buffer_slice(&text), MESSAGE_BYTES_MAX, &found, NULL) || found.kind != JSON_OBJECT)
 		return false;
@@ -135,9 +130,17 @@ static bool take_object(struct buffer *room, struct json_value *value, struct js
 	return true;
 }
 
+/* Of tasks that code made. Else false, and the reference is put. */
+static bool is_made(const struct kser_task *task, struct json_object *value)
+{
+	if (!task->made)
+		json_object_put(value);
+	return task->made != NULL;
+}
+
 bool kser_task_set_metadata(struct kser_task *task, struct json_object *metadata)
 {
-	return take_object(&task->made->metadata, &task->message.metadata, metadata);
+	return is_made(task, metadata) && take_object(&task->made->metadata, &task->message.metadata, metadata);
 }
 
 bool kser_task_set_result(struct kser_task *task, struct json_object *result)
@@ -145,7 +148,7 @@ bool kser_task_set_result(struct kser_task *task, struct json_object *result)
 	struct buffer text CLEANUP(buffer_clear) = {0};
 	struct json_value value;
 	struct result parsed;
-	if (!take_object(&text, &value, result) || result_parse(value, &parsed, NULL))
+	if (!is_made(task, result) || !take_object(&text, &value, result) || result_parse(value, &parsed, NULL))
 		return false;
 	buffer_clear(&task->made->result);
 	task->made->result = text;
@@ -156,12 +159,17 @@ bool kser_task_set_result(struct kser_task *task, struct json_object *result)
 
 bool kser_task_set_option(struct kser_task *task, const char *name, struct json_object *value)
 {
-	bool known = strcmp(name, "queue") == 0 || strcmp(name, "policy") == 0;
-	struct slice text = text_of(value);
-	bool usable = known && json_validate(text, MESSAGE_BYTES_MAX, NULL, NULL) == E_OK;
+	bool queue = strcmp(name, "queue") == 0;
+	if (!is_made(task, value))
+		return false;
+	struct slice text = object_text(value);
+	struct json_value found;
+	bool usable = (queue || strcmp(name, "policy") == 0) && json_validate(text, MESSAGE_BYTES_MAX, &found, NULL) == E_OK
+		&& found.kind == (queue ? JSON_STRING : JSON_OBJECT);
 	if (usable) {
-		buffer_printf(&task->made->options, ",\"%s\":", name);
-		buffer_add_slice(&task->made->options, text);
+		struct buffer *option = queue ? &task->made->queue : &task->made->policy;
+		buffer_reset(option);
+		buffer_add_slice(option, text);
 	}
 	json_object_put(value);
 	return usable;
@@ -221,26 +229,32 @@ void made_load_result(const struct kser_task *task, struct kser_result *result)
 	result_close(result);
 }
 
-/* The result that it starts with is its own plus what earlier tasks made. */
-static void take_previous(struct kser_task *task, const struct kser_result *previous)
+/* The result that it starts with is its own plus what earlier tasks made. E_INVALID: together they are too deep or too many bytes. */
+static enum status take_previous(struct kser_task *task, const struct kser_result *previous, struct error *err)
 {
-	struct buffer text CLEANUP(buffer_clear) = {0}, inherited CLEANUP(buffer_clear) = {0}, sum = {0};
+	struct buffer text CLEANUP(buffer_clear) = {0}, inherited CLEANUP(buffer_clear) = {0}, sum CLEANUP(buffer_clear) = {0};
 	struct json_value value;
 	struct result own, other;
 	result_add_sum(&text, &inherited, task->message.uuid.text, NULL, previous);
-	if (json_validate(buffer_slice(&text), MESSAGE_BYTES_MAX, &value, NULL) || result_parse(value, &other, NULL) || result_parse(task->message.result, &own, NULL))
-		return;
+	enum status status = json_validate(buffer_slice(&text), MESSAGE_BYTES_MAX, &value, err);
+	if (!status)
+		status = result_parse(value, &other, err);
+	if (!status)
+		status = result_parse(task->message.result, &own, err);
+	if (status)
+		return status;
 	if (own.uuid.kind != JSON_STRING)
 		own.uuid = task->message.uuid;
 	sum_add(&sum, &own, &other);
-	if (json_validate(buffer_slice(&sum), MESSAGE_BYTES_MAX, &value, NULL)) {
-		buffer_clear(&sum);
-		return;
-	}
+	status = json_validate(buffer_slice(&sum), MESSAGE_BYTES_MAX, &value, err);
+	if (status)
+		return status;
 	buffer_clear(&task->made->result);
 	task->made->result = sum;
+	sum = (struct buffer){0};
 	task->message.result = value;
 	json_object_put(TAKE(task->previous_object));
+	return E_OK;
 }
 
 static void begin(struct kser_task *task, struct kser_task *within)
@@ -255,6 +269,17 @@ static void begin(struct kser_task *task, struct kser_task *within)
 	task_set_inner(within, task);
 }
 
+/* Outside `within` nothing of it holds any more: its stamp lies in its record, which goes before `task` may. */
+static void leave(struct kser_task *task, struct kser_task *within, const struct stamp *stamp, bool stamped)
+{
+	if (!within)
+		return;
+	task_set_inner(within, NULL);
+	atomic_store(&task->cancelled, false);
+	task->message.stamp = *stamp;
+	task->message.stamped = stamped;
+}
+
 /* A task that sleeps has its result already. */
 static void wait_until_due(struct kser_task *task)
 {
@@ -263,7 +288,8 @@ static void wait_until_due(struct kser_task *task)
 		return;
 	struct pollfd polled = {.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .events = POLLIN};
 	task_set_stop_fd(task, polled.fd);
-	(void)poll(&polled, 1, left_ms < INT_MAX ? (int)left_ms : INT_MAX);
+	for (; left_ms > 0 && !polled.revents; left_ms = task->due_ms - clock_monotonic_ms())
+		(void)poll(&polled, 1, left_ms < INT_MAX ? (int)left_ms : INT_MAX);
 	task_set_stop_fd(task, -1);
 	if (polled.fd >= 0)
 		close(polled.fd);
@@ -279,6 +305,13 @@ static enum kser_outcome run(struct kser_task *task, struct kser_result *result,
 	return outcome;
 }
 
+/* Without them it would be another task, so it does not run. */
+static enum kser_outcome refuse_previous(struct kser_result *result, const struct error *err, enum lifecycle_errors errors)
+{
+	result->raised = errors == ERRORS_PASSED_ON;
+	return kser_result_fail(result, 500, "InternalError", "the results of earlier tasks are not usable: %s", err->text);
+}
+
 static void join(const struct kser_task *task, struct kser_result *result)
 {
 	struct result previous;
@@ -290,16 +323,21 @@ static void join(const struct kser_task *task, struct kser_result *result)
 
 enum kser_outcome made_execute(struct kser_task *task, const struct kser_result *previous, struct kser_result *result, struct kser_task *within, enum lifecycle_errors errors)
 {
+	struct error err;
+	if (!task->made) {
+		result_clear(result);
+		return kser_result_fail(result, 400, "ValidationError", "only tasks that were made in code can be executed");
+	}
 	if (task->made->operation)
 		return operation_execute(task->made->operation, previous, result, within, errors);
-	if (previous)
-		take_previous(task, previous);
+	enum status status = previous ? take_previous(task, previous, &err) : E_OK;
+	const struct stamp stamp = task->message.stamp;
+	bool stamped = task->message.stamped;
 	result_clear(result);
 	begin(task, within);
-	enum kser_outcome outcome = run(task, result, errors);
+	enum kser_outcome outcome = status ? refuse_previous(result, &err, errors) : run(task, result, errors);
 	join(task, result);
-	if (within)
-		task_set_inner(within, NULL);
+	leave(task, within, &stamp, stamped);
 	return outcome || result->retcode == 0 ? outcome : KSER_FAILURE;
 }
 

@@ -15,7 +15,8 @@ struct made {
 	struct kser_result birth; /* raised: its postinit ended with an error, which this is */
 	struct buffer metadata;   /* what the members of the message point to once they were set */
 	struct buffer result;
-	struct buffer options;    /* further members of a planned task, with a comma before each */
+	struct buffer queue;      /* of a planned task, JSON; empty: its operation's */
+	struct buffer policy;
 };
 
 void made_free(struct made *made);

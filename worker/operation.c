@@ -9,23 +9,29 @@
 #include "common/log.h"
 #include "common/memory.h"
 #include "worker/made.h"
+#include "worker/object.h"
 #include "worker/task_log.h"
-
-static const char empty_plan[] = "Nothing to do, empty operation !";
 
 struct kser_operation {
 	const struct entrypoint *entrypoint;
 	struct kser_task *self;
 	struct kser_task **tasks;
 	size_t count;
+	bool planned;  /* a worker plans it: what becomes of it is the orchestrator's */
+	bool overfull; /* a task was refused, as there are OPERATION_TASKS_MAX */
 };
 
 /* ---- telling ---- */
 
+static bool is_told(const struct kser_operation *operation, enum log_level level)
+{
+	return task_log_is_on(operation->self->entrypoints) && log_is_on(level);
+}
+
 static void tell(const struct kser_operation *operation, enum log_level level, const char *format, ...) PRINTF_LIKE(3, 4);
 static void tell(const struct kser_operation *operation, enum log_level level, const char *format, ...)
 {
-	if (!task_log_is_on(operation->self->entrypoints) || !log_is_on(level))
+	if (!is_told(operation, level))
 		return;
 	char *text CLEANUP(free_pointer) = NULL;
 	va_list arguments;
@@ -47,7 +53,7 @@ static const char *uuid_of(const struct kser_operation *operation)
 static void tell_end(const struct kser_operation *operation, enum log_level level, const char *event, const struct kser_result *result)
 {
 	struct buffer text CLEANUP(buffer_clear) = {0};
-	if (!task_log_is_on(operation->self->entrypoints) || !log_is_on(level))
+	if (!is_told(operation, level))
 		return;
 	result_add_text(&text, result);
 	tell(operation, level, "%s.%s: %s[%s]: %s", CLASS(operation), event, NAME(operation), uuid_of(operation), buffer_slice(&text).start);
@@ -87,11 +93,22 @@ static void call_postinit(struct kser_operation *operation)
 	if (!outcome)
 		return;
 	result_settle(birth, outcome);
-	(void)end_failed(operation, birth);
+	if (!operation->planned)
+		(void)end_failed(operation, birth);
 	birth->raised = true;
 }
 
-static struct kser_operation *operation_new(const struct entrypoints *entrypoints, const char *name, const char *uuid, struct slice params, struct kser_result *result)
+/* Its postinit ended with an error: `result` gets it. */
+static bool was_born_failed(const struct kser_operation *operation, struct kser_result *result)
+{
+	const struct kser_result *birth = &operation->self->made->birth;
+	if (birth->raised)
+		kser_result_add(result, birth);
+	return birth->raised;
+}
+
+static struct kser_operation *operation_new(const struct entrypoints *entrypoints, const char *name, const char *uuid, struct slice params, bool planned,
+	struct kser_result *result)
 {
 	const struct entrypoint *entrypoint = entrypoints_find(entrypoints, slice_of(name));
 	if (!entrypoint || !entrypoint->operation) {
@@ -105,6 +122,7 @@ static struct kser_operation *operation_new(const struct entrypoints *entrypoint
 	struct kser_operation *operation = xcalloc(1, sizeof *operation);
 	operation->entrypoint = entrypoint;
 	operation->self = self;
+	operation->planned = planned;
 	self->made->operation = operation;
 	call_postinit(operation);
 	return operation;
@@ -112,15 +130,12 @@ static struct kser_operation *operation_new(const struct entrypoints *entrypoint
 
 static struct slice params_text(struct json_object *params)
 {
-	struct slice text = slice_of("{}");
-	if (params)
-		text.start = json_object_to_json_string_length(params, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &text.length);
-	return text;
+	return params ? object_text(params) : slice_of("{}");
 }
 
 struct kser_operation *kser_operation_new(struct kser_worker *worker, const char *name, const char *uuid, struct json_object *params, struct kser_result *result)
 {
-	struct kser_operation *operation = operation_new(worker_entrypoints(worker), name, uuid, params_text(params), result);
+	struct kser_operation *operation = operation_new(worker_entrypoints(worker), name, uuid, params_text(params), false, result);
 	json_object_put(params);
 	return operation;
 }
@@ -132,15 +147,32 @@ struct kser_task *kser_operation_task(struct kser_operation *operation)
 
 /* ---- its tasks ---- */
 
-void kser_operation_add_task(struct kser_operation *operation, struct kser_task *task)
+static enum kser_outcome refuse_more(struct kser_operation *operation, struct kser_result *result)
 {
+	operation->overfull = true;
+	return result ? kser_result_fail(result, 400, "ValidationError", "the operation has more than %d tasks", OPERATION_TASKS_MAX) : KSER_FAILURE;
+}
+
+bool kser_operation_add_task(struct kser_operation *operation, struct kser_task *task)
+{
+	if (!task->made)
+		return false;
+	if (operation->count >= OPERATION_TASKS_MAX) {
+		refuse_more(operation, NULL);
+		return false;
+	}
 	operation->tasks = xrealloc(operation->tasks, (operation->count + 1) * sizeof *operation->tasks);
 	operation->tasks[operation->count++] = task;
+	return true;
 }
 
 struct kser_task *kser_operation_add(struct kser_operation *operation, const char *entrypoint, struct json_object *params, struct kser_result *result)
 {
-	struct kser_task *task = made_new(operation->self->entrypoints, entrypoint, NULL, params_text(params), result);
+	struct kser_task *task = NULL;
+	if (operation->count >= OPERATION_TASKS_MAX)
+		refuse_more(operation, result);
+	else
+		task = made_new(operation->self->entrypoints, entrypoint, NULL, params_text(params), result);
 	json_object_put(params);
 	if (task)
 		kser_operation_add_task(operation, task);
@@ -208,16 +240,21 @@ static enum kser_outcome prebuild(struct kser_operation *operation, struct json_
 static enum kser_outcome compute(struct kser_operation *operation, struct json_object *arguments, struct kser_result *result)
 {
 	const struct kser_operation_class *class = class_of(operation);
+	if (was_born_failed(operation, result))
+		return KSER_FAILURE;
 	struct json_object *empty = json_object_new_object(), *changed = NULL;
 	size_t before = operation->count;
 	arguments = arguments ? arguments : empty;
-	tell(operation, LOG_LEVEL_DEBUG, "%s.PreBuild: %s[%s]: %s", CLASS(operation), NAME(operation), uuid_of(operation),
-		json_object_to_json_string_ext(arguments, JSON_C_TO_STRING_SPACED));
+	if (is_told(operation, LOG_LEVEL_DEBUG))
+		tell(operation, LOG_LEVEL_DEBUG, "%s.PreBuild: %s[%s]: %s", CLASS(operation), NAME(operation), uuid_of(operation),
+			json_object_to_json_string_ext(arguments, JSON_C_TO_STRING_SPACED));
 	enum kser_outcome outcome = check_required(operation, result);
 	if (!outcome)
 		outcome = prebuild(operation, &arguments, &changed, result);
 	if (!outcome)
 		outcome = class->build_tasks(operation, arguments, result, class->context);
+	if (!outcome && operation->overfull)
+		outcome = refuse_more(operation, result);
 	if (!outcome && result->retcode != 0)
 		outcome = KSER_FAILURE;
 	result_settle(result, outcome);
@@ -241,11 +278,9 @@ enum kser_outcome kser_operation_build(struct kser_operation *operation, struct 
 
 static enum kser_outcome move_tasks(struct kser_operation *operation, struct kser_operation *from, struct json_object *arguments, struct kser_result *result)
 {
-	if (from->self->made->birth.raised) {
-		kser_result_add(result, &from->self->made->birth);
-		return KSER_FAILURE;
-	}
 	enum kser_outcome outcome = compute(from, arguments, result);
+	if (!outcome && operation->count + from->count > OPERATION_TASKS_MAX)
+		outcome = refuse_more(operation, result);
 	for (size_t i = 0; !outcome && i < from->count; i++)
 		kser_operation_add_task(operation, from->tasks[i]);
 	if (!outcome)
@@ -262,13 +297,21 @@ enum kser_outcome kser_operation_compute_tasks(struct kser_operation *operation,
 
 enum kser_outcome kser_operation_add_tasks_of(struct kser_operation *operation, const char *name, struct json_object *params, struct kser_result *result)
 {
-	struct kser_operation *other = operation_new(operation->self->entrypoints, name, NULL, params_text(params), result);
+	struct kser_operation *other = operation_new(operation->self->entrypoints, name, NULL, params_text(params), operation->planned, result);
 	enum kser_outcome outcome = other ? kser_operation_compute_tasks(operation, other, params, result) : KSER_FAILURE;
 	json_object_put(params);
 	return outcome;
 }
 
 /* ---- planning ---- */
+
+static void add_option(struct buffer *text, const char *key, const struct buffer *value)
+{
+	if (value->length == 0)
+		return;
+	buffer_add_text(text, key);
+	buffer_add_slice(text, buffer_slice(value));
+}
 
 static void add_planned(const struct kser_task *task, struct kser_result *result)
 {
@@ -281,7 +324,8 @@ static void add_planned(const struct kser_task *task, struct kser_result *result
 		buffer_add_text(&text, ",\"metadata\":");
 		buffer_add_slice(&text, task->message.metadata.text);
 	}
-	buffer_add_slice(&text, buffer_slice(&task->made->options));
+	add_option(&text, ",\"queue\":", &task->made->queue);
+	add_option(&text, ",\"policy\":", &task->made->policy);
 	buffer_add_char(&text, '}');
 	result_add_planned(result, buffer_slice(&text));
 }
@@ -300,16 +344,12 @@ static void add_plan(const struct kser_operation *operation, struct kser_result 
 
 static enum kser_outcome plan(struct kser_operation *operation, struct json_object *params, struct kser_result *result)
 {
-	if (operation->self->made->birth.raised) {
-		kser_result_add(result, &operation->self->made->birth);
-		return KSER_FAILURE;
-	}
 	enum kser_outcome outcome = kser_operation_build(operation, params, result);
 	if (outcome)
 		return outcome;
 	add_plan(operation, result);
 	if (result->task_count == 0)
-		return kser_result_fail(result, 1, "ValidationError", "%s", empty_plan);
+		return result_fail_empty_plan(result);
 	if (result->task_count > OPERATION_TASKS_MAX)
 		return kser_result_fail(result, 400, "ValidationError", "the plan has %zu tasks, at most %d are possible", result->task_count, OPERATION_TASKS_MAX);
 	return KSER_SUCCESS;
@@ -320,7 +360,7 @@ enum kser_outcome operation_plan(struct kser_task *task, struct kser_result *res
 	(void)context;
 	struct buffer name CLEANUP(buffer_clear) = {0};
 	json_add_string(&name, task->message.entrypoint);
-	struct kser_operation *operation = operation_new(task->entrypoints, name.bytes, kser_task_uuid(task), task->message.params.text, result);
+	struct kser_operation *operation = operation_new(task->entrypoints, name.bytes, kser_task_uuid(task), task->message.params.text, true, result);
 	if (!operation)
 		return KSER_FAILURE;
 	operation->self->message.metadata = task->message.metadata;
@@ -430,12 +470,28 @@ static enum kser_outcome run_task(struct kser_task *task, bool begun, struct kse
 	return outcome;
 }
 
+/* Whether the task in whose run this happens lets another one begin. */
+static enum kser_outcome check_within(const struct kser_task *within, struct kser_result *result)
+{
+	if (!within)
+		return KSER_SUCCESS;
+	if (kser_task_cancelled(within)) {
+		kser_result_fail(result, 503, "ServiceUnavailable", "the operation was stopped");
+		return KSER_RETRY;
+	}
+	if (kser_task_left_ms(within) == 0)
+		return kser_result_fail(result, 504, "Timeout", "the time limit had passed before all tasks had run");
+	return KSER_SUCCESS;
+}
+
 static enum kser_outcome run_tasks(struct kser_operation *operation, bool begun, struct kser_result *result, struct kser_task *within)
 {
 	enum kser_outcome outcome = KSER_SUCCESS;
 	for (size_t i = 0; i < operation->count && !outcome; i++) {
 		if (is_done(operation->tasks[i]))
 			add_stored(operation->tasks[i], result);
+		else if ((outcome = check_within(within, result)))
+			result->raised = true;
 		else
 			outcome = run_task(operation->tasks[i], begun, result, within);
 		begun = true;
@@ -463,7 +519,9 @@ static enum kser_outcome run_all(struct kser_operation *operation, const struct 
 	}
 	enum kser_outcome outcome = begin(operation, result);
 	if (!outcome && operation->count == 0)
-		outcome = kser_result_fail(result, 1, "ValidationError", "%s", empty_plan);
+		outcome = result_fail_empty_plan(result);
+	if (!outcome && operation->overfull)
+		outcome = refuse_more(operation, result);
 	result->raised = outcome != KSER_SUCCESS;
 	return outcome ? outcome : run_tasks(operation, previous != NULL, result, within);
 }
@@ -474,7 +532,7 @@ enum kser_outcome operation_execute(struct kser_operation *operation, const stru
 	struct kser_result total CLEANUP(result_clear) = {0};
 	if (operation->self->made->birth.raised) {
 		result_clear(result);
-		kser_result_add(result, &operation->self->made->birth);
+		(void)was_born_failed(operation, result);
 		set_uuid(result, operation->self->message.uuid.text);
 		result->raised = errors == ERRORS_PASSED_ON;
 		return KSER_FAILURE;
@@ -516,7 +574,7 @@ enum kser_outcome kser_operation_launch_next(struct kser_operation *operation, s
 		return send(operation, next, forwarded, result);
 	if (operation->count == 0) {
 		kser_result_set_retcode(result, 1);
-		kser_result_set_stderr(result, empty_plan);
+		kser_result_set_stderr(result, RESULT_EMPTY_PLAN);
 		return KSER_FAILURE;
 	}
 	kser_operation_set_status(operation, task ? kser_task_status(task) : "SUCCESS", forwarded);
@@ -528,6 +586,8 @@ enum kser_outcome kser_operation_launch(struct kser_operation *operation, struct
 {
 	struct kser_result stored CLEANUP(result_clear) = {0};
 	size_t done = 0;
+	if (was_born_failed(operation, result))
+		return KSER_FAILURE;
 	for (; done < operation->count && is_done(operation->tasks[done]); done++)
 		add_stored(operation->tasks[done], &stored);
 	return kser_operation_launch_next(operation, NULL, done ? &stored : NULL, result);

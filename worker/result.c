@@ -8,6 +8,7 @@
 #include "common/limits.h"
 #include "common/memory.h"
 #include "kser/operation.h"
+#include "worker/object.h"
 
 void result_clear(struct kser_result *result)
 {
@@ -144,7 +145,8 @@ void kser_result_print(struct kser_result *result, const char *format, ...)
 {
 	va_list arguments;
 	va_start(arguments, format);
-	result->out_carried = false;
+	if (result->out_carried)
+		drop_carried(&result->out, &result->out_carried);
 	add_line(&result->out, format, arguments);
 	va_end(arguments);
 }
@@ -153,7 +155,8 @@ void kser_result_print_err(struct kser_result *result, const char *format, ...)
 {
 	va_list arguments;
 	va_start(arguments, format);
-	result->err_carried = false;
+	if (result->err_carried)
+		drop_carried(&result->err, &result->err_carried);
 	add_line(&result->err, format, arguments);
 	va_end(arguments);
 }
@@ -190,6 +193,15 @@ static void add_reasons(struct kser_result *result, const struct kser_result *ot
 	buffer_add_slice(&result->message, buffer_slice(&other->message));
 }
 
+/* For so many more tasks of the plan; else it says so. */
+static bool has_room(struct kser_result *result, size_t count)
+{
+	if (result->task_count + count <= OPERATION_TASKS_MAX)
+		return true;
+	kser_result_fail(result, 400, "ValidationError", "the plan has more than %d tasks", OPERATION_TASKS_MAX);
+	return false;
+}
+
 void kser_result_add(struct kser_result *result, const struct kser_result *other)
 {
 	if (other->retcode > result->retcode)
@@ -200,7 +212,7 @@ void kser_result_add(struct kser_result *result, const struct kser_result *other
 	}
 	add_reasons(result, other);
 	retval_add(&result->retval, &other->retval);
-	if (other->task_count > 0) {
+	if (other->task_count > 0 && has_room(result, other->task_count)) {
 		result_add_planned(result, buffer_slice(&other->tasks));
 		result->task_count += other->task_count - 1;
 	}
@@ -247,7 +259,7 @@ struct json_object *kser_result_object(struct kser_result *result)
 {
 	struct buffer text CLEANUP(buffer_clear) = {0}, inherited CLEANUP(buffer_clear) = {0};
 	result_add_sum(&text, &inherited, result->uuid.length ? buffer_slice(&result->uuid) : slice_of("\"\""), NULL, result);
-	return json_tokener_parse(text.bytes);
+	return object_parse(buffer_slice(&text), 2);
 }
 
 /* ---- retval ---- */
@@ -272,18 +284,11 @@ static void put_checked(struct kser_result *result, const char *key, struct slic
 	retval_put(&result->retval, buffer_slice(&clean), value);
 }
 
-static struct slice json_text(struct json_object *value)
-{
-	struct slice text;
-	text.start = json_object_to_json_string_length(value, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &text.length);
-	return text;
-}
-
 enum kser_outcome kser_result_fail_with(struct kser_result *result, const struct kser_error *given)
 {
 	struct kser_error error = {0};
 	memcpy(&error, given, given->size < sizeof error ? given->size : sizeof error);
-	struct slice extra = error.extra ? json_text(error.extra) : slice_of("{}");
+	struct slice extra = error.extra ? object_text(error.extra) : slice_of("{}");
 	struct json_value value;
 	struct error err;
 	if (json_validate(extra, MESSAGE_BYTES_MAX, &value, &err) || value.kind != JSON_OBJECT)
@@ -294,7 +299,7 @@ enum kser_outcome kser_result_fail_with(struct kser_result *result, const struct
 
 void kser_result_put(struct kser_result *result, const char *key, struct json_object *value)
 {
-	put_checked(result, key, json_text(value));
+	put_checked(result, key, object_text(value));
 	json_object_put(value);
 }
 
@@ -327,6 +332,11 @@ static bool usable_name(struct slice name)
 	return true;
 }
 
+enum kser_outcome result_fail_empty_plan(struct kser_result *result)
+{
+	return kser_result_fail(result, 1, "ValidationError", "%s", RESULT_EMPTY_PLAN);
+}
+
 enum status result_check_planned(struct json_value task, struct error *err)
 {
 	if (task.kind != JSON_OBJECT)
@@ -344,11 +354,15 @@ enum status result_check_planned(struct json_value task, struct error *err)
 
 void kser_result_add_task(struct kser_result *result, const char *entrypoint, struct json_object *params)
 {
+	if (!has_room(result, 1)) {
+		json_object_put(params);
+		return;
+	}
 	struct buffer task CLEANUP(buffer_clear) = {0};
 	buffer_add_text(&task, "{\"entrypoint\":");
 	add_clean_string(&task, slice_of(entrypoint));
 	buffer_add_text(&task, ",\"params\":");
-	buffer_add_slice(&task, params ? json_text(params) : slice_of("{}"));
+	buffer_add_slice(&task, params ? object_text(params) : slice_of("{}"));
 	buffer_add_char(&task, '}');
 	json_object_put(params);
 	struct json_value value;
@@ -356,8 +370,6 @@ void kser_result_add_task(struct kser_result *result, const char *entrypoint, st
 	enum status status = json_validate(buffer_slice(&task), MESSAGE_BYTES_MAX, &value, &err);
 	if (!status)
 		status = result_check_planned(value, &err);
-	if (!status && result->task_count >= OPERATION_TASKS_MAX)
-		status = fail(&err, E_INVALID, "the plan has more than %d tasks", OPERATION_TASKS_MAX);
 	if (status)
 		refuse(result, "planned task", entrypoint, err.text);
 	else

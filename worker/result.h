@@ -54,6 +54,10 @@ void result_close(struct kser_result *result);
 /* Adds an element of the plan: a JSON object as text. */
 void result_add_planned(struct kser_result *result, struct slice task);
 
+/* kser's words for a plan that is empty where there should be one. */
+#define RESULT_EMPTY_PLAN "Nothing to do, empty operation !"
+enum kser_outcome result_fail_empty_plan(struct kser_result *result);
+
 /*
  * Checks one element of a plan: an object with a usable entrypoint; params an object if there.
  * E_INVALID: `err` says what is wrong.

@@ -14,6 +14,7 @@
 #include "common/memory.h"
 #include "kser/worker.h"
 #include "worker/made.h"
+#include "worker/object.h"
 
 struct task_text {
 	struct task_text *next;
@@ -225,44 +226,55 @@ const char *kser_task_message(const struct kser_task *task, size_t *length)
 	return task->message.text.start;
 }
 
-/* The scanner has passed the text, so json-c finds nothing to refuse but depth, which is set to the scanner's. */
-static struct json_object *parse(struct slice text)
-{
-	struct json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH_MAX + 1);
-	struct json_object *object = json_tokener_parse_ex(tokener, text.start, (int)text.length);
-	json_tokener_free(tokener);
-	return object;
-}
-
 struct json_object *kser_task_params(struct kser_task *task)
 {
 	if (!task->params)
-		task->params = parse(task->message.params.text);
+		task->params = object_parse(task->message.params.text, 0);
 	return task->params;
 }
 
-void kser_task_set(struct kser_task *task, const char *name, struct json_object *value)
+/* Makes the message's params those of task->params, as they lie in a message. */
+static enum status take_params(struct kser_task *task, struct error *err)
 {
-	json_object_object_add(kser_task_params(task), name, value);
 	struct buffer text CLEANUP(buffer_clear) = {0};
-	struct json_value params;
-	struct error err;
-	buffer_add_text(&text, json_object_to_json_string_ext(task->params, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
-	if (json_validate(buffer_slice(&text), MESSAGE_BYTES_MAX, &params, &err)) {
-		log_warning("cannot set a parameter", "parameter", name, "error", err.text);
-		json_object_put(TAKE(task->params));
-		return;
-	}
+	struct json_value message;
+	buffer_add_text(&text, "{\"params\":");
+	buffer_add_slice(&text, object_text(task->params));
+	buffer_add_char(&text, '}');
+	enum status status = json_validate(buffer_slice(&text), MESSAGE_BYTES_MAX, &message, err);
+	if (status)
+		return status;
+	bool found = json_find(message, "params", &task->message.params);
+	assert(found);
 	buffer_clear(&task->own_params);
 	task->own_params = text;
 	text = (struct buffer){0};
-	task->message.params = params;
+	return E_OK;
+}
+
+/* What kser_task_params gave out stays, whatever the value is. */
+void kser_task_set(struct kser_task *task, const char *name, struct json_object *value)
+{
+	struct error err;
+	struct json_object *params = kser_task_params(task), *before = NULL;
+	bool was_there = json_object_object_get_ex(params, name, &before);
+	json_object_get(before);
+	json_object_object_add(params, name, value);
+	if (!take_params(task, &err)) {
+		json_object_put(before);
+		return;
+	}
+	log_warning("cannot set a parameter", "parameter", name, "error", err.text);
+	if (was_there)
+		json_object_object_add(params, name, before);
+	else
+		json_object_object_del(params, name);
 }
 
 struct json_object *kser_task_previous(struct kser_task *task)
 {
 	if (!task->previous_object && task->message.result.kind == JSON_OBJECT)
-		task->previous_object = parse(task->message.result.text);
+		task->previous_object = object_parse(task->message.result.text, 0);
 	return task->previous_object;
 }
 

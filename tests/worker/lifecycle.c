@@ -188,6 +188,42 @@ Test(lifecycle, postrun_may_replace)
 	cr_expect_str_eq(json_object_to_json_string_ext(played.inherited, JSON_C_TO_STRING_PLAIN), "{\"stdout\":true,\"stderr\":true,\"retval\":[\"old\"]}");
 }
 
+/* Also of an entrypoint that nobody looks at. */
+Test(lifecycle, a_retcode_is_no_success)
+{
+	entrypoints.table->triggers = (struct triggers){0};
+	struct played played CLEANUP(clear_played) = {.script = {.retcode_in = "run"}};
+	play_task(&played, "{\"size\": 1}", NULL);
+	cr_expect_eq(played.outcome, KSER_FAILURE);
+	cr_expect_str_eq(text(played.result, "retcode"), "3");
+}
+
+static enum kser_outcome say_more(struct kser_task *task, struct kser_result *result, void *context)
+{
+	(void)task;
+	(void)context;
+	kser_result_print(result, "more");
+	return KSER_SUCCESS;
+}
+
+static enum kser_outcome do_nothing(struct kser_task *task, struct kser_result *result, void *context)
+{
+	(void)task;
+	(void)result;
+	(void)context;
+	return KSER_SUCCESS;
+}
+
+/* What only came from before is not gone on with: a later stdout replaces an earlier one. */
+Test(lifecycle, what_is_printed_at_the_end_replaces_what_came)
+{
+	entrypoints.table->triggers = (struct triggers){.onsuccess = say_more};
+	entrypoints.table->run = do_nothing;
+	struct played played CLEANUP(clear_played) = {0};
+	play_task(&played, "{\"size\": 1}", PREVIOUS);
+	cr_expect_str_eq(text(played.result, "stdout"), "more\n");
+}
+
 static enum kser_outcome give_size(struct kser_task *task, struct kser_result *result, void *context)
 {
 	(void)result;

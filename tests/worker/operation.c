@@ -46,7 +46,9 @@ static enum kser_outcome outer_tasks(struct kser_operation *operation, struct js
 {
 	(void)context;
 	struct kser_task *task = kser_operation_add(operation, "elsewhere", NULL, result);
-	cr_assert(kser_task_set_option(task, "queue", json_object_new_string("gpu")));
+	cr_assert(kser_task_set_option(task, "queue", json_object_new_string("cpu")));
+	cr_assert(kser_task_set_option(task, "queue", json_object_new_string("gpu"))); /* the last one counts */
+	cr_assert_not(kser_task_set_option(task, "queue", json_object_new_int(7)));
 	cr_assert_not(kser_task_set_option(task, "colour", json_object_new_string("red")));
 	cr_assert(kser_task_set_metadata(task, json_tokener_parse("{\"ticket\": 7}")));
 	enum kser_outcome outcome = kser_operation_add_tasks_of(operation, "inner", json_object_get(arguments), result);
@@ -68,6 +70,33 @@ static enum kser_outcome bad_name(struct kser_operation *operation, struct json_
 	(void)arguments;
 	(void)context;
 	kser_operation_add(operation, "", NULL, result);
+	return KSER_SUCCESS;
+}
+
+static int errors_told; /* by operations and by the entrypoint `lose` */
+
+static enum kser_outcome fail_at_birth(struct kser_operation *operation, struct kser_result *result, void *context)
+{
+	(void)operation;
+	(void)context;
+	return kser_result_fail(result, 409, "Conflict", "not today");
+}
+
+static enum kser_outcome note_operation_error(struct kser_operation *operation, struct kser_result *result, void *context)
+{
+	(void)operation;
+	(void)result;
+	(void)context;
+	errors_told++;
+	return KSER_SUCCESS;
+}
+
+static enum kser_outcome note_error(struct kser_task *task, struct kser_result *result, void *context)
+{
+	(void)task;
+	(void)result;
+	(void)context;
+	errors_told++;
 	return KSER_SUCCESS;
 }
 
@@ -93,11 +122,13 @@ static void setup(void)
 	worker = kser_worker_new(0, NULL, &status);
 	cr_assert_eq(stock_add(worker_entrypoints(worker), &err), E_OK);
 	cr_assert(kser_worker_register(worker, &(struct kser_entrypoint){KSER_ENTRYPOINT, .name = "say", .run = say}));
-	cr_assert(kser_worker_register(worker, &(struct kser_entrypoint){KSER_ENTRYPOINT, .name = "lose", .run = fail_always}));
+	cr_assert(kser_worker_register(worker, &(struct kser_entrypoint){KSER_ENTRYPOINT, .name = "lose", .run = fail_always, .onerror = note_error}));
 	cr_assert(kser_worker_register(worker, &(struct kser_entrypoint){KSER_ENTRYPOINT, .name = "delegate", .run = delegate}));
 	cr_assert(kser_worker_register_operation(worker, &(struct kser_operation_class){KSER_OPERATION, .name = "inner", .build_tasks = inner_tasks, .required = required}));
 	cr_assert(kser_worker_register_operation(worker, &(struct kser_operation_class){KSER_OPERATION, .name = "outer", .build_tasks = outer_tasks}));
 	cr_assert(kser_worker_register_operation(worker, &(struct kser_operation_class){KSER_OPERATION, .name = "many", .build_tasks = too_many}));
+	cr_assert(kser_worker_register_operation(worker, &(struct kser_operation_class){KSER_OPERATION, .name = "born", .build_tasks = inner_tasks,
+		.postinit = fail_at_birth, .onerror = note_operation_error}));
 	cr_assert(kser_worker_register_operation(worker, &(struct kser_operation_class){KSER_OPERATION, .name = "bad", .build_tasks = bad_name}));
 }
 
@@ -161,7 +192,8 @@ Test(operation, plans_that_cannot_be)
 {
 	expect_failure("inner", "{}", 400, "Missing parameter: word for inner");
 	expect_failure("outer", "{}", 400, "Missing parameter: word for inner");
-	expect_failure("many", "{}", 400, "the plan has 10001 tasks, at most 10000 are possible");
+	expect_failure("many", "{}", 400, "the operation has more than 10000 tasks");
+	expect_failure("born", "{}", 409, "not today");
 	expect_failure("bad", "{}", 400, "entrypoint: must have 1 to 255 bytes, not 0");
 }
 
@@ -227,4 +259,135 @@ Test(operation, registrations_that_cannot_be)
 	struct kser_result result CLEANUP(result_clear) = {0};
 	cr_expect_null(kser_operation_new(worker, "say", NULL, NULL, &result));
 	cr_expect_str_eq(kser_result_stderr(&result), "'say' is not registered as an operation");
+}
+
+/* Planned, what becomes of it is the orchestrator's; in process its onerror is told, and nothing goes on. */
+Test(operation, whose_postinit_fails)
+{
+	struct kser_result result CLEANUP(result_clear) = {0};
+	expect_failure("born", "{}", 409, "not today");
+	cr_expect_eq(errors_told, 0);
+	struct kser_operation *operation = kser_operation_new(worker, "born", NULL, NULL, NULL);
+	cr_expect_eq(errors_told, 1);
+	cr_expect_eq(kser_operation_build(operation, NULL, &result), KSER_FAILURE);
+	cr_expect_eq(result.retcode, 409);
+	cr_expect_eq(kser_operation_count(operation), 0);
+	result_clear(&result);
+	cr_expect_eq(kser_operation_launch(operation, &result), KSER_FAILURE);
+	cr_expect_eq(result.retcode, 409);
+	cr_expect_eq(errors_told, 1);
+	kser_operation_free(operation);
+}
+
+/* Between tasks, too, the time limit and the cancellation of the task hold in whose run it is executed. */
+Test(operation, ends_with_the_task_that_it_is_within)
+{
+	struct kser_result result CLEANUP(result_clear) = {0};
+	struct kser_task *within = make_task("{}", NULL, ", \"limit_ms\": 1000");
+	struct kser_operation *operation = kser_operation_new(worker, "many", NULL, NULL, &result);
+	cr_assert(kser_operation_add(operation, "say", NULL, &result));
+	cr_expect_eq(kser_operation_execute(operation, NULL, &result, within), KSER_SUCCESS);
+	within->started_ms -= 2000;
+	cr_expect_eq(kser_operation_execute(operation, NULL, &result, within), KSER_FAILURE);
+	cr_expect_eq(result.retcode, 504);
+	task_cancel(within);
+	cr_expect_neq(kser_operation_execute(operation, NULL, &result, within), KSER_SUCCESS);
+	cr_expect_eq(result.retcode, 503);
+	cr_expect_str_eq(kser_operation_status(operation), "FAILED");
+	kser_operation_free(operation);
+	task_forget(within);
+	task_free(within);
+}
+
+/* Its stamp lies in the outer one's record, which is gone when the task is executed again. */
+Test(operation, nothing_of_the_outer_task_stays)
+{
+	struct kser_result result CLEANUP(result_clear) = {0};
+	struct kser_task *within = make_task("{}", NULL, ", \"queue\": \"q\""), *task = kser_task_new(worker, "say", NULL, NULL, &result);
+	task_cancel(within);
+	(void)kser_execute(task, NULL, &result, within);
+	task_forget(within);
+	task_free(within);
+	cr_expect_str_eq(kser_task_operation(task), "");
+	cr_expect_eq(task->message.stamp.queue.length, 0);
+	cr_expect_not(kser_task_cancelled(task));
+	cr_expect_eq(kser_execute(task, NULL, &result, NULL), KSER_SUCCESS);
+	kser_task_free(task);
+}
+
+static struct json_object *nested_arrays(int depth)
+{
+	struct json_object *value = json_object_new_array();
+	for (int i = 1; i < depth; i++) {
+		struct json_object *outer = json_object_new_array();
+		json_object_array_add(outer, value);
+		value = outer;
+	}
+	return value;
+}
+
+/* A value that is as deep as one may be is still a value, but no message holds it with what is around it. */
+Test(operation, results_that_are_too_deep_are_not_lost_in_silence)
+{
+	struct kser_result previous CLEANUP(result_clear) = {0}, result CLEANUP(result_clear) = {0};
+	struct kser_task *task = kser_task_new(worker, "say", NULL, NULL, &result);
+	kser_result_put(&previous, "deep", nested_arrays(JSON_DEPTH_MAX));
+	struct json_object *whole = kser_result_object(&previous);
+	cr_expect_not_null(whole);
+	json_object_put(whole);
+	cr_expect_eq(kser_execute(task, &previous, &result, NULL), KSER_FAILURE);
+	cr_expect_eq(result.retcode, 500);
+	cr_expect_not_null(strstr(kser_result_stderr(&result), "levels"), "%s", kser_result_stderr(&result));
+	cr_expect_str_empty(kser_result_stdout(&result));
+	kser_task_free(task);
+}
+
+/* Adding is refused at the limit, so that no number makes a worker run out of memory. */
+Test(operation, takes_no_more_than_a_plan_may_have)
+{
+	struct kser_result result CLEANUP(result_clear) = {0}, other CLEANUP(result_clear) = {0};
+	struct kser_operation *operation = kser_operation_new(worker, "many", NULL, NULL, &result);
+	for (int i = 0; i < OPERATION_TASKS_MAX; i++)
+		cr_assert(kser_operation_add(operation, "say", NULL, &result));
+	struct kser_task *task = kser_task_new(worker, "say", NULL, NULL, &result);
+	cr_expect_not(kser_operation_add_task(operation, task));
+	cr_expect_eq(kser_operation_execute(operation, NULL, &other, NULL), KSER_FAILURE);
+	cr_expect_eq(other.retcode, 400);
+	cr_expect_str_eq(kser_result_stderr(&other), "the operation has more than 10000 tasks");
+	result_clear(&other);
+	for (int i = 0; i < OPERATION_TASKS_MAX; i++)
+		kser_result_add_task(&other, "say", NULL);
+	kser_result_add_task(&result, "say", NULL);
+	kser_result_add(&result, &other);
+	cr_expect_eq(result.retcode, 400);
+	cr_expect_eq(result.task_count, 1);
+	kser_task_free(task);
+	kser_operation_free(operation);
+}
+
+/* A task that an orchestrator sent is not one's own. */
+Test(operation, tasks_from_the_broker_are_left_alone)
+{
+	struct kser_result result CLEANUP(result_clear) = {0};
+	struct kser_task *task = make_task("{}", NULL, "");
+	task->entrypoints = worker_entrypoints(worker);
+	cr_expect_not(kser_task_set_metadata(task, json_object_new_object()));
+	cr_expect_not(kser_task_set_result(task, json_object_new_object()));
+	cr_expect_not(kser_task_set_option(task, "queue", json_object_new_string("q")));
+	cr_expect_eq(kser_execute(task, NULL, &result, NULL), KSER_FAILURE);
+	cr_expect_eq(result.retcode, 400);
+	task_free(task);
+}
+
+/* What becomes of it is decided elsewhere. */
+Test(operation, onerror_is_not_told_of_a_cancelled_task)
+{
+	struct kser_result result CLEANUP(result_clear) = {0};
+	struct kser_task *task = make_task("{}", NULL, "");
+	task->message.entrypoint = (struct json_value){JSON_STRING, slice_of("\"lose\"")};
+	task_cancel(task);
+	cr_expect_eq(router_run(worker_entrypoints(worker), task, &result), KSER_FAILURE);
+	cr_expect_eq(errors_told, 0);
+	task_forget(task);
+	task_free(task);
 }

@@ -202,7 +202,7 @@ Test(result, refuses_an_unusable_plan)
 	for (int i = 0; i <= OPERATION_TASKS_MAX; i++)
 		kser_result_add_task(&result, "many", NULL);
 	cr_expect_eq(result.task_count, OPERATION_TASKS_MAX);
-	cr_expect_eq(result.retcode, 500);
+	cr_expect_eq(result.retcode, 400);
 }
 
 Test(result, last_value_of_a_key_counts)

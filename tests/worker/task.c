@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/limits.h"
+#include "common/log.h"
 #include "tests/worker/task_text.h"
 
 Test(task, tells_what_it_is)
@@ -29,6 +31,39 @@ Test(task, tells_what_it_is)
 	cr_expect_eq(message[0], '{');
 	cr_expect_eq(message[length - 1], '}');
 	cr_expect_not(kser_task_cancelled(task));
+	task_forget(task);
+	task_free(task);
+}
+
+static struct json_object *nested_arrays(int depth)
+{
+	struct json_object *value = json_object_new_array();
+	for (int i = 1; i < depth; i++) {
+		struct json_object *outer = json_object_new_array();
+		json_object_array_add(outer, value);
+		value = outer;
+	}
+	return value;
+}
+
+/* Deeper than it may lie in a message: the reply would be no message. What was given out before stays as it was. */
+Test(task, a_parameter_that_cannot_be)
+{
+	log_set_level(LOG_LEVEL_ERROR);
+	struct kser_task *task = make_task("{\"a\": 1}", NULL, "");
+	struct kser_result result = {0};
+	struct answer answer CLEANUP(answer_clear) = {0};
+	struct json_value reply;
+	struct json_object *params = kser_task_params(task);
+	kser_task_set(task, "deep", nested_arrays(JSON_DEPTH_MAX - 1));
+	kser_task_set(task, "a", nested_arrays(JSON_DEPTH_MAX - 1));
+	kser_task_set(task, "b", json_object_new_int(2));
+	cr_expect_eq(kser_task_params(task), params);
+	cr_expect_str_eq(json_object_to_json_string_ext(params, JSON_C_TO_STRING_PLAIN), "{\"a\":1,\"b\":2}");
+	cr_expect_eq(kser_task_integer(task, "a", 0), 1);
+	kser_task_set(task, "deep", nested_arrays(JSON_DEPTH_MAX - 2));
+	answer_make(&answer, task, KSER_SUCCESS, &result, slice_of("w"));
+	cr_expect_eq(json_validate(buffer_slice(&answer.record), MESSAGE_BYTES_MAX, &reply, NULL), E_OK);
 	task_forget(task);
 	task_free(task);
 }

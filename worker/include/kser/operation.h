@@ -66,7 +66,8 @@ KSER_EXPORT void kser_task_set_status(struct kser_task *task, const char *status
 
 /*
  * Runs a task made in code, by its entrypoint's life cycle, in this thread. `previous` (NULL: none) is what earlier tasks made. `result`
- * is emptied and gets previous + own; its retcode tells how the task ended. `within` (NULL: none) is the task in whose run this happens:
+ * is emptied and gets previous + own (500, without running, when together they are no result that a message can hold); its retcode tells
+ * how the task ended. `within` (NULL: none) is the task in whose run this happens:
  * its operation, time limit and cancellation hold. kser_execute catches errors: onerror is told, and all is in `result`.
  * kser_unsafe_execute passes an error on: `result` holds it alone, nobody was told.
  * Returns KSER_SUCCESS when the retcode is 0.
@@ -91,8 +92,9 @@ struct kser_operation_class {
 	enum kser_outcome (*prebuild)(struct kser_operation *operation, struct json_object **arguments, struct kser_result *result, void *context);
 	enum kser_outcome (*finalize)(struct kser_operation *operation, struct kser_result *result, void *context); /* all tasks are there */
 
+	enum kser_outcome (*postinit)(struct kser_operation *operation, struct kser_result *result, void *context); /* it was made, in process or to be planned */
+
 	/* Of operations that are executed in process. */
-	enum kser_outcome (*postinit)(struct kser_operation *operation, struct kser_result *result, void *context);
 	enum kser_outcome (*prerun)(struct kser_operation *operation, struct kser_result *result, void *context);
 	enum kser_outcome (*onsuccess)(struct kser_operation *operation, struct kser_result *result, void *context);
 	enum kser_outcome (*onerror)(struct kser_operation *operation, struct kser_result *result, void *context);
@@ -106,7 +108,10 @@ struct kser_operation_class {
 /* As kser_worker_register. */
 KSER_EXPORT bool kser_worker_register_operation(struct kser_worker *worker, const struct kser_operation_class *operation);
 
-/* One operation of a registered class; as kser_task_new. It has no tasks yet. */
+/*
+ * One operation of a registered class; as kser_task_new. It has no tasks yet. When its postinit fails, onerror is told here, and build,
+ * execute and launch fail with that error.
+ */
 KSER_EXPORT struct kser_operation *kser_operation_new(struct kser_worker *worker, const char *name, const char *uuid, struct json_object *params, struct kser_result *result);
 KSER_EXPORT void kser_operation_free(struct kser_operation *operation); /* with its tasks; NULL is allowed */
 
@@ -128,11 +133,12 @@ KSER_EXPORT enum kser_outcome kser_operation_add_tasks_of(struct kser_operation 
 
 /*
  * Adds a task, which is the operation's from now on. An operation's task makes it a nested one: executed in process it is one step with
- * a status of its own; planned, its tasks stand in the one list.
+ * a status of its own; planned, its tasks stand in the one list. False: it has 10,000 tasks, which fails it, or this one was not made in
+ * code; then the task stays the caller's.
  */
-KSER_EXPORT void kser_operation_add_task(struct kser_operation *operation, struct kser_task *task);
+KSER_EXPORT bool kser_operation_add_task(struct kser_operation *operation, struct kser_task *task);
 
-/* The same for a new task. Its reference to `params` is taken over. NULL: unusable, `result` says why, which fails the plan. */
+/* The same for a new task. Its reference to `params` is taken over. NULL: unusable, or one too many (400); `result` says why, which fails the plan. */
 KSER_EXPORT struct kser_task *kser_operation_add(struct kser_operation *operation, const char *entrypoint, struct json_object *params, struct kser_result *result);
 
 KSER_EXPORT size_t kser_operation_count(const struct kser_operation *operation);
@@ -147,7 +153,8 @@ KSER_EXPORT void kser_operation_change_status(struct kser_operation *operation, 
 
 /*
  * Runs its tasks in order, each with the result of those before it, up to the first that fails. As kser_execute and
- * kser_unsafe_execute; an error of a task is the operation's.
+ * kser_unsafe_execute; an error of a task is the operation's, and so is that `within` is to end (503) or has no time left (504) before
+ * a task begins.
  */
 KSER_EXPORT enum kser_outcome kser_operation_execute(struct kser_operation *operation, const struct kser_result *previous, struct kser_result *result, struct kser_task *within);
 KSER_EXPORT enum kser_outcome kser_operation_unsafe_execute(struct kser_operation *operation, const struct kser_result *previous, struct kser_result *result,
