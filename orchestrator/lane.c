@@ -42,7 +42,7 @@ struct lane {
 	struct batch *batch;
 	struct reply_record *busy; /* their task was locked: tried again, in the careful way */
 	size_t busy_count;
-	bool careful; /* the batch has such ones */
+	bool careful; /* the batch waits for nobody: it has such ones, or its plain successes met a row that was locked or changed */
 	struct waiting *waiting;
 	size_t waiting_count;
 	int64_t full_until_ms;  /* submissions are left where they are until then; 0: there is room */
@@ -284,7 +284,7 @@ static void dispatch(struct lane *lane, const PGresult *rows, int row, const str
 	engine_dispatch(&lane->engine, rows, row, DISPATCH, cell_queue(lane->engine.cell, row_text(rows, row, QUEUE)), reply->message.result.text, reply->origin);
 }
 
-/* A reply that is applied: finished now, or when the dispatch that it caused is acknowledged. */
+/* A reply that is applied and has caused no dispatch. One that has is finished when that is acknowledged. */
 static void finish_reply(struct lane *lane, struct reply_record *reply)
 {
 	reply->settled = true;
@@ -372,7 +372,7 @@ static enum status run_apply(struct lane *lane, const char *statement, const str
 }
 
 /*
- * The plain successes. What it leaves unsettled is for apply: those that gave no row, all of them when a row is locked or one is refused, and
+ * The plain successes. What it leaves unsettled is for apply: those that gave no row, all of them when a row is locked or was changed meanwhile or one is refused, and
  * those that may not be dispatched now.
  */
 static void apply_plain(struct lane *lane)
