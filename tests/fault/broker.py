@@ -11,10 +11,9 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import ConfigResource, NewPartitions
 
 from fault.arena import memory, wait_until
-from fault.points import lose_messages, wait_for_dispatches
+from fault.points import lose_messages, opened, wait_for_dispatches
 from fault.run import fault
 from fault.wire import delete_records
-from support.seal import unseal
 
 
 @fault("broker-kill", "kill -9 the broker and start it again", "broker", quick=True, seeds=2)
@@ -167,8 +166,7 @@ def values_of(run, name):
 
 def texts_of(run, name):
     """As values_of, opened where they are sealed."""
-    keys = run.arena.keys
-    return [unseal(keys.ever, value) if keys else value for value in values_of(run, name)]
+    return [opened(run, value) for value in values_of(run, name)]
 
 
 @fault("replay", "the whole result topic (the last 5,000 records at most) is written again, shuffled, three times; no repeat is excused", "broker", quick=True, seeds=2)

@@ -8,6 +8,7 @@ import uuid
 from fault.arena import LEASE, wait_until
 from fault.ledgers import body_hash
 from fault.run import fault
+from support.seal import unseal
 
 HIT_SECONDS = 45
 
@@ -142,12 +143,17 @@ def lose_point(run):
     run.flow(20)
 
 
+def opened(run, value):
+    """A record's value, opened where records are sealed."""
+    return unseal(run.arena.keys.ever, value) if run.arena.keys else value
+
+
 def wait_for_dispatches(run, ids):
     """Until a record of each of these operations is in the default queue's topic."""
     reached, missing = {}, set(ids)
 
     def all_there():
-        values = b"".join(record.value() or b"" for record in run.arena.kafka.read_from(run.arena.topic("tasks"), reached))
+        values = b"".join(opened(run, record.value()) or b"" for record in run.arena.kafka.read_from(run.arena.topic("tasks"), reached) if record.value())
         missing.difference_update([id for id in missing if id.encode() in values])
         return not missing
 
