@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("vectors")  # the last test looks at what all others counted
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
