@@ -74,7 +74,8 @@ create trigger operation_changed after update of status, held on kser.operations
 	when (old.status <> new.status or old.held <> new.held) execute function sim.operation_changed();
 """
 
-# Tables that are emptied after a schedule that ended badly: the next one starts on clean ground.
+# Tables that are emptied after a schedule that ended badly, so that the next one starts on clean ground, and now and then: the more
+# rows of earlier schedules, the longer two states take to compare.
 STATE = ("operations", "tasks", "ready", "claims", "instances", "samples", "keys", "workers", "history", "stops", "suspects", "proofs", "counters", "dead_letters", "ended_operations")
 
 
@@ -207,8 +208,12 @@ class Session:
         if self.inside:
             self.cursor.execute("rollback")
         self.inside = self.open_call = False
+        self.empty()
+        self.cursor.execute("update kser.meta set halted = null; delete from kser.queues where name <> ''")
+
+    def empty(self):
         names = ", ".join(f"kser.{name}" for name in STATE)
-        self.cursor.execute(f"truncate {names}, sim.changes; update kser.meta set halted = null; delete from kser.queues where name <> ''")
+        self.cursor.execute(f"truncate {names}, sim.changes")
 
     def rows(self, statement, *arguments):
         self.number += 1

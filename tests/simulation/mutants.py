@@ -34,7 +34,8 @@ MUTANTS = {
         scenario=scenarios.result_waits_for_pause),
     "no_second_look_of_a_verb": Mutant(
         "a verb takes the row it waited for as the current task's",
-        ("lock_current.sql", "if present is null or present = locked then", "if present is null or locked >= 0 then"),
+        ("lock_current.sql", "if present is null or present = locked then",
+         "if locked >= 0 then\n\t\t\tpresent := locked;\n\t\tend if;\n\t\tif present is null or present = locked then"),
         scenario=scenarios.pause_waits_for_result),
     "no_answer_check": Mutant(
         "any result of an attempt that has ended gives its successor's dispatch again",

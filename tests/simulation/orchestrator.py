@@ -10,7 +10,7 @@ from simulation.broker import Producer, Record
 from simulation.world import DISPATCH_AGE, FIRST_SECOND, KEEPER_LEASE, LEASE, SILENCE
 
 FOREVER = 1 << 62
-TWIN_RATE = 0.2  # of the calls with plain successes: how many are also compared with apply_results
+TWIN_RATE = 0.1  # of the calls with plain successes: how many are also compared with apply_results
 
 DISPATCH = ("uuid", "operation_id", "position", "attempt", "generation", "epoch", "partition", "deadline_ms", "limit_ms", "start_by_ms", "flags")
 COLUMNS = 'uuid, operation_id, "position", attempt, generation, epoch, partition, deadline_ms, limit_ms, start_by_ms, flags'

@@ -9,6 +9,7 @@ from simulation.mutants import MUTANTS
 from simulation.schedule import Schedule
 from simulation.world import Violation
 
+EMPTY_EVERY = 10
 VACUUM_EVERY = 100
 
 
@@ -42,6 +43,8 @@ def run_seeds(database, seeds, mutant=None, stop_at_first=False, told=None, them
         outcome.coverage.update(schedule.world.coverage)
         if outcome.violations and stop_at_first:
             break
+        if number % EMPTY_EVERY == EMPTY_EVERY - 1:
+            session.empty()
         if number % VACUUM_EVERY == VACUUM_EVERY - 1:
             session.cursor.execute("vacuum")
         if told and number % 1000 == 999:
