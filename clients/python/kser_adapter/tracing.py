@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 STEPS = (("_prerun", "PreRun"), ("_run", "Run"), ("_postrun", "PostRun"))
-TEXT_MAX = 500
+BYTES_MAX = 500  # of an error's text
 EXPORT_SECONDS = 5  # for one request: leaving does not wait longer for a receiver that does not answer
 
 
@@ -62,15 +62,24 @@ class Spans:
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
         name = "{}[{}] - ".format(type(instance).__name__, instance.uuid)
         carrier = {key: message.metadata[key] for key in ("traceparent", "tracestate") if isinstance(message.metadata.get(key), str)}
-        with self.tracer.start_as_current_span(name + "Execute", TraceContextTextMapPropagator().extract(carrier), SpanKind.CONSUMER,
-                                               self.attributes(message, queue)) as span:
+        with self.span(name + "Execute", TraceContextTextMapPropagator().extract(carrier), SpanKind.CONSUMER, self.attributes(message, queue)) as span:
             for hook, action in STEPS:
                 setattr(instance, hook, self.step(name + action, getattr(instance, hook)))
             yield lambda result: tell_result(span, result)
 
+    @contextmanager
+    def span(self, *of):
+        """The current span meanwhile. The SDK would record all of an exception, with its stack."""
+        with self.tracer.start_as_current_span(*of, record_exception=False, set_status_on_exception=False) as span:
+            try:
+                yield span
+            except Exception as reason:
+                tell_error(span, type(reason).__name__, str(reason))
+                raise
+
     def step(self, name, hook):
         def run(*arguments):
-            with self.tracer.start_as_current_span(name):
+            with self.span(name):
                 return hook(*arguments)
         return run
 
@@ -84,12 +93,16 @@ class Spans:
 
 def tell_result(span, result):
     """What came of an execution; one that failed with the name and the text of its error."""
-    from opentelemetry.trace import StatusCode
     span.set_attribute("kser.retcode", result.retcode)
     if result.retcode == 0:
         return
     error = (result.retval or {}).get("error")
     name = error.get("name") if isinstance(error, dict) else None
-    text = str(result.stderr)[:TEXT_MAX]
+    tell_error(span, str(name or "Error"), str(result.stderr))
+
+
+def tell_error(span, name, text):
+    from opentelemetry.trace import StatusCode
+    text = text.encode("utf-8", "replace")[:BYTES_MAX].decode("utf-8", "ignore")
     span.set_status(StatusCode.ERROR, text)
-    span.add_event("exception", {"exception.type": str(name or "Error"), "exception.message": text})
+    span.add_event("exception", {"exception.type": name, "exception.message": text})
