@@ -32,7 +32,7 @@ const struct metric_family worker_metrics[] = {
 	[ATTEMPTS] = {.name = "kser_worker_attempts_total", .kind = METRIC_COUNTER, .labels = {"entrypoint", "outcome"},
 		.help = "Executions ended: success, failure, retry (failed, may be tried again), cancelled (told to end, no result); entrypoint is empty for what is not registered or was not started", .watch = "the share of `failure`"},
 	[ACKNOWLEDGED] = {.name = "kser_worker_produce_ack_seconds", .kind = METRIC_HISTOGRAM, .scale = MICROSECONDS, .bounds = &metric_short_times,
-		.help = "From handing an answer to the producer to the broker's acknowledgement", .watch = "a high quantile above a second: the broker is slow or away"},
+		.help = "From handing a record (an answer, a heartbeat, a claim, a release) to the producer to the broker's acknowledgement", .watch = "a high quantile above a second: the broker is slow or away"},
 	[LAG] = {.name = "kser_worker_lag_records", .kind = METRIC_GAUGE,
 		.help = "Records of the assigned partitions behind the committed offset, as far as the last fetches told where they end", .watch = "growth that does not stop"},
 	[UNUSABLE] = {.name = "kser_worker_unusable_records_total", .kind = METRIC_COUNTER, .help = "Records that are no usable message, reported as dead letters",

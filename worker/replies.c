@@ -242,8 +242,9 @@ static void on_failure(struct replies *replies, const rd_kafka_message_t *report
 
 static void land(struct replies *replies, const rd_kafka_message_t *report)
 {
-	if (replies->setup.acknowledged_seconds)
-		metric_observe(replies->setup.acknowledged_seconds, rd_kafka_message_latency(report));
+	int64_t took_us = rd_kafka_message_latency(report); /* -1: not known */
+	if (replies->setup.acknowledged_seconds && took_us >= 0)
+		metric_observe(replies->setup.acknowledged_seconds, took_us);
 	replies->setup.acknowledged(replies->setup.context, report->_private);
 }
 
