@@ -885,6 +885,13 @@ struct slice json_string(struct json_value string, struct buffer *scratch)
 	return (struct slice){scratch->bytes + start, scratch->length - start};
 }
 
+/* Its quotes stand around it in the text. */
+struct slice json_key_text(struct slice key, struct buffer *scratch)
+{
+	buffer_reset(scratch);
+	return json_string((struct json_value){JSON_STRING, {key.start - 1, key.length + 2}}, scratch);
+}
+
 bool json_int64(struct json_value value, int64_t *number)
 {
 	if (value.kind != JSON_INTEGER)

@@ -64,6 +64,9 @@ void json_add_compact(struct buffer *out, struct json_value value);
  * `scratch` (whose memory may move with the next use: take slices when all are added, or use one each). */
 struct slice json_string(struct json_value string, struct buffer *scratch);
 
+/* The same for a member's key, in an emptied `scratch`. */
+struct slice json_key_text(struct slice key, struct buffer *scratch);
+
 /* An integer's value; false when the value is not of kind JSON_INTEGER. */
 bool json_int64(struct json_value value, int64_t *number);
 

@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * Every bound of kser in one place, each with its reason. The functions in SQL know the same numbers
- * (a test compares them).
+ * The bounds that more than one part of kser knows, or that its users see, each with its reason; what bounds one module alone
+ * stands in it. The functions in SQL know the same numbers (a test compares them).
  */
 
 /* One record on a topic, sealed: Kafka's own default for message.max.bytes is about as much. */

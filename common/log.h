@@ -3,7 +3,8 @@
 /*
  * One event, one line, on stderr: logfmt (default) or JSON. Lower case; "could not" for what may
  * heal, "cannot" for what will not. Values are escaped: no control character, invalid UTF-8 or line
- * break reaches the terminal. Never a secret; no payload above debug. Any thread.
+ * break reaches the terminal. Never a secret; no payload above debug, but in the lines that
+ * the worker's setting log-tasks switches on and in those of entrypoints themselves. Any thread.
  *
  *     log_warning("could not reach the database", "error", err.text, "wait_ms", LOG_INT(250));
  */

@@ -5,6 +5,7 @@
 
 #include "common/limits.h"
 #include "common/trace.h"
+#include "common/utf8.h"
 
 static const struct json_value absent = {JSON_NULL, {"", 0}};
 static const struct json_value empty_object = {JSON_OBJECT, {"{}", 2}};
@@ -148,26 +149,32 @@ static bool read_uuid(struct json_value string, uuid_t uuid)
 	return uuid_parse_range(text.start, text.start + text.length, uuid) == 0;
 }
 
-static bool has_control(struct slice text)
+static bool is_control(const char *at, size_t bytes)
 {
-	for (size_t i = 0; i < text.length; i++) {
-		unsigned char byte = (unsigned char)text.start[i];
-		bool second_row = byte == 0xC2 && i + 1 < text.length && (unsigned char)text.start[i + 1] < 0xA0;
-		if (byte < 0x20 || byte == 0x7F || second_row)
-			return true;
+	unsigned char first = (unsigned char)at[0];
+	return first < 0x20 || first == 0x7F || (bytes == 2 && first == 0xC2 && (unsigned char)at[1] < 0xA0);
+}
+
+enum status message_check_entrypoint(struct slice name, struct error *err)
+{
+	if (name.length < 1 || name.length > ENTRYPOINT_BYTES_MAX)
+		return fail(err, E_INVALID, "entrypoint: must have 1 to %d bytes, not %zu", ENTRYPOINT_BYTES_MAX, name.length);
+	const char *end = name.start + name.length;
+	for (const char *at = name.start; at < end;) {
+		size_t bytes = utf8_length(at, end);
+		if (bytes == 0)
+			return fail(err, E_INVALID, "entrypoint: must be UTF-8");
+		if (is_control(at, bytes))
+			return fail(err, E_INVALID, "entrypoint: must not contain control characters");
+		at += bytes;
 	}
-	return false;
+	return E_OK;
 }
 
 static enum status check_entrypoint(struct json_value entrypoint, struct error *err)
 {
 	struct buffer scratch CLEANUP(buffer_clear) = {0};
-	struct slice text = json_string(entrypoint, &scratch);
-	if (text.length < 1 || text.length > ENTRYPOINT_BYTES_MAX)
-		return fail(err, E_INVALID, "entrypoint: must have 1 to %d bytes, not %zu", ENTRYPOINT_BYTES_MAX, text.length);
-	if (has_control(text))
-		return fail(err, E_INVALID, "entrypoint: must not contain control characters");
-	return E_OK;
+	return message_check_entrypoint(json_string(entrypoint, &scratch), err);
 }
 
 /* The bytes between the quotes, when there are at most `bytes_max` and all are in `allowed` (NULL: printable ASCII). */

@@ -51,6 +51,9 @@ struct stamp {
 	bool retry;                  /* outcome "retry": may be tried again */
 };
 
+/* What an entrypoint may be called: UTF-8 of 1 to ENTRYPOINT_BYTES_MAX bytes without control characters. */
+MUST_USE enum status message_check_entrypoint(struct slice name, struct error *err);
+
 struct message {
 	struct slice text;            /* the whole record */
 	struct json_value uuid;       /* string */
@@ -85,7 +88,7 @@ MUST_USE enum status result_parse(struct json_value object, struct result *resul
 /* The message with its defaults filled in, as one line of JSON without a line end (what `kser message check` prints). */
 void message_add_normalized(struct buffer *out, const struct message *message);
 
-/* Whether a dispatch names the operation's root span (common/trace.h), in place of the spans that its metadata names. */
+/* Whether a dispatch names the operation's root span, in place of the spans that its metadata names. */
 enum dispatch_trace {
 	DISPATCH_UNTRACED, /* what its metadata says goes on unchanged */
 	DISPATCH_TRACED,

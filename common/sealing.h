@@ -1,7 +1,7 @@
 #pragma once
 
 /*
- * How a program's records travel: as plaintext or, once it was given a key, sealed (common/seal.h). The one place where a
+ * How a program's records travel: as plaintext or, once it was given a key, sealed. The one place where a
  * record becomes a message and a text becomes a record. NULL stands for a program without a key: everything is plaintext, at
  * no cost. Any thread.
  */

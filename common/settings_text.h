@@ -1,6 +1,6 @@
 #pragma once
 
-/* What is printed of a program's settings: --help and --print-config. (The reference page: settings.h.) */
+/* What is printed of a program's settings: --help and --print-config. */
 
 #include "common/settings.h"
 

@@ -13,13 +13,6 @@ struct addend {
 	char key[];
 };
 
-/* A key without its escapes; its quotes stand around it in the text. */
-static struct slice plain_key(struct slice key, struct buffer *scratch)
-{
-	buffer_reset(scratch);
-	return json_string((struct json_value){JSON_STRING, {key.start - 1, key.length + 2}}, scratch);
-}
-
 static struct addend *addends_of(struct json_value retval)
 {
 	struct addend *addends = NULL;
@@ -27,7 +20,7 @@ static struct addend *addends_of(struct json_value retval)
 	struct json_iterator members = json_iterate(retval);
 	struct json_member member;
 	while (json_next_member(&members, &member)) {
-		struct slice key = plain_key(member.key, &scratch);
+		struct slice key = json_key_text(member.key, &scratch);
 		struct addend *addend = xcalloc(1, sizeof *addend + key.length + 1);
 		memcpy(addend->key, key.start, key.length);
 		addend->member = member;
@@ -60,7 +53,7 @@ static char add_left(struct buffer *out, char before, struct json_value left, st
 	struct json_iterator members = json_iterate(left);
 	struct json_member member;
 	while (json_next_member(&members, &member)) {
-		struct slice key = plain_key(member.key, &scratch);
+		struct slice key = json_key_text(member.key, &scratch);
 		struct addend *addend;
 		HASH_FIND(hh, addends, key.start, key.length, addend);
 		if (addend)

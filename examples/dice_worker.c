@@ -1,5 +1,6 @@
 /*
- * A game of dice: a task, operations made of it, and one made of operations. Built like hello_worker.c.
+ * A game of dice: a task, operations made of it, and one made of operations.
+ * Built beside kser:  cc dice_worker.c $(pkg-config --cflags --libs kser-worker json-c) -o dice-worker
  *
  *     kser submit --wait - <<< '{"name": "jobs.DiceRoll"}'       one task
  *     kser submit --wait - <<< '{"name": "jobs.DiceLaunch"}'     three rolls, each where a worker is free

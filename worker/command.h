@@ -24,7 +24,7 @@ struct command_host {
 	const char *folder;   /* of the result files */
 };
 
-/* Commands around it; see worker/hooks.h. */
+/* Commands around it. */
 enum hook { HOOK_PRERUN, HOOK_POSTRUN, HOOK_ONSUCCESS, HOOK_ONERROR, HOOKS };
 
 struct command {

@@ -1,7 +1,7 @@
 #pragma once
 
 /*
- * Commits the offsets of what is finished (worker/hand.h), at most one commit on its way.
+ * Commits the offsets of what is finished, at most one commit on its way.
  *
  * What is done may be repeated by another worker until its offset is committed, so that what was claimed is committed soon, the rest
  * when something has gathered. A commit that fails is tried again with all that has come since. One thread.

@@ -4,7 +4,7 @@
 
 #include "common/limits.h"
 #include "common/memory.h"
-#include "common/utf8.h"
+#include "common/message.h"
 #include "worker/operation.h"
 
 static void free_names(char **names)
@@ -34,16 +34,7 @@ void entrypoints_clear(struct entrypoints *entrypoints)
 
 static bool is_name(const char *name)
 {
-	size_t length = name ? strlen(name) : 0;
-	if (length == 0 || length > ENTRYPOINT_BYTES_MAX)
-		return false;
-	for (const char *at = name; *at;) {
-		size_t bytes = (unsigned char)*at < 0x20 || *at == 0x7f ? 0 : utf8_length(at, name + length);
-		if (bytes == 0)
-			return false;
-		at += bytes;
-	}
-	return true;
+	return name && message_check_entrypoint(slice_of(name), NULL) == E_OK;
 }
 
 static char **copy_names(const char *const *names)

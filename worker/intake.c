@@ -65,17 +65,7 @@ struct intake {
 	bool closing;          /* all that could be committed is; a revocation waits for nobody */
 };
 
-static int64_t sooner(int64_t one, int64_t other)
-{
-	return one < other ? one : other;
-}
-
 /* ---- room ---- */
-
-static bool is_full(const struct partition *partition)
-{
-	return partition_is_full(partition, WORKER_AHEAD_MAX);
-}
 
 /* How many records may be taken, but for what single partitions allow. */
 static size_t room(const struct intake *intake)
@@ -185,7 +175,7 @@ static void finish_revoked(struct intake *intake, const rd_kafka_topic_partition
 	int64_t until_ms = clock_monotonic_ms() + REVOKE_WAIT_MS;
 	intake->revoking = true;
 	while (membership_holds(intake->membership, list) && clock_monotonic_ms() < until_ms)
-		intake->setup.serve(intake->setup.context, (int)sooner(until_ms - clock_monotonic_ms(), 100));
+		intake->setup.serve(intake->setup.context, (int)clock_sooner(until_ms - clock_monotonic_ms(), 100));
 	intake->revoking = false;
 	commits_settle(&intake->commits, clock_monotonic_ms() + REVOKE_WAIT_MS);
 }
@@ -244,7 +234,7 @@ static void accept_record(struct intake *intake, struct partition *partition, rd
 	struct kser_task *task = task_new(intake->setup.sealing, bytes, record, release_record, &status, &err);
 	task->entered_ms = intake->round_ms;
 	bool joined = !hand_enter(intake->hand, task, partition, offset);
-	intake->reached_full |= is_full(partition) || intake->hand->bytes > IN_HAND_BYTES_MAX;
+	intake->reached_full |= partition_is_full(partition, WORKER_AHEAD_MAX) || intake->hand->bytes > IN_HAND_BYTES_MAX;
 	(void)FAULT("worker.after_poll");
 	if (joined)
 		return;
@@ -276,7 +266,7 @@ static void put_aside(struct intake *intake, struct partition *partition, rd_kaf
 
 static bool has_room(const struct intake *intake, const struct partition *partition)
 {
-	return intake->taken < intake->taken_max && !is_full(partition);
+	return intake->taken < intake->taken_max && !partition_is_full(partition, WORKER_AHEAD_MAX);
 }
 
 /* One record or error. Takes it over. */
@@ -418,10 +408,10 @@ int64_t intake_next_ms(const struct intake *intake)
 	int64_t now_ms = clock_monotonic_ms();
 	int64_t next_ms = commits_next_ms(&intake->commits, now_ms);
 	if (intake->lag > 0)
-		next_ms = sooner(next_ms, intake->lag_ms + LAG_MS);
+		next_ms = clock_sooner(next_ms, intake->lag_ms + LAG_MS);
 	if (intake->blocked_ms && !membership_is_all_paused(intake->membership))
-		return sooner(next_ms, intake->blocked_ms + PATIENCE_MS);
-	return intake->blocked_ms ? sooner(next_ms, now_ms + FULL_LOOK_MS) : next_ms;
+		return clock_sooner(next_ms, intake->blocked_ms + PATIENCE_MS);
+	return intake->blocked_ms ? clock_sooner(next_ms, now_ms + FULL_LOOK_MS) : next_ms;
 }
 
 bool intake_is_waiting(const struct intake *intake)
@@ -435,7 +425,7 @@ bool intake_is_full(const struct intake *intake)
 	struct partition *const *partitions;
 	size_t count = membership_partitions(intake->membership, &partitions);
 	for (size_t i = 0; i < count; i++)
-		if (is_full(partitions[i]))
+		if (partition_is_full(partitions[i], WORKER_AHEAD_MAX))
 			return true;
 	return false;
 }

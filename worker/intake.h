@@ -2,7 +2,7 @@
 
 /*
  * The way in: takes records of the tasks topic as a member of the workers' group, hands tasks to the
- * queue, and commits offsets when their records are finished (worker/hand.h).
+ * queue, and commits offsets when their records are finished.
  *
  * Invariants: the committed offset never passes a record that is not finished; at most WORKER_AHEAD_MAX
  * offsets of a partition are taken past the committed one; what is in hand is bounded. Records of a

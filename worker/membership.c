@@ -32,11 +32,6 @@ struct membership {
 	int64_t rejoin_ms;     /* how long that is borne: grows with each time that it did not help */
 };
 
-static int64_t sooner(int64_t one, int64_t other)
-{
-	return one < other ? one : other;
-}
-
 /* ---- the partitions ---- */
 
 struct partition *membership_find(const struct membership *membership, int32_t number)
@@ -80,15 +75,10 @@ struct partition *membership_begin_again(struct membership *membership, struct p
 	return partition;
 }
 
-static bool is_full(const struct partition *partition)
-{
-	return partition_is_full(partition, WORKER_AHEAD_MAX);
-}
-
 bool membership_reads_full(const struct membership *membership)
 {
 	for (size_t i = 0; i < membership->partition_count; i++)
-		if (!membership->partitions[i]->paused && is_full(membership->partitions[i]))
+		if (!membership->partitions[i]->paused && partition_is_full(membership->partitions[i], WORKER_AHEAD_MAX))
 			return true;
 	return false;
 }
@@ -107,7 +97,7 @@ bool membership_holds(const struct membership *membership, const rd_kafka_topic_
 
 static bool is_to_pause(const struct membership *membership, const struct partition *partition)
 {
-	return !partition->paused && (membership->all_paused || is_full(partition));
+	return !partition->paused && (membership->all_paused || partition_is_full(partition, WORKER_AHEAD_MAX));
 }
 
 static bool is_to_resume(const struct membership *membership, const struct partition *partition)
@@ -130,7 +120,7 @@ static void mark_paused(struct membership *membership, const rd_kafka_topic_part
 	for (int i = 0; i < list->cnt; i++) {
 		struct partition *partition = membership->by_number[list->elems[i].partition];
 		partition->paused = paused;
-		partition->was_full = paused && is_full(partition);
+		partition->was_full = paused && partition_is_full(partition, WORKER_AHEAD_MAX);
 	}
 }
 
@@ -195,7 +185,7 @@ static void ask_for_ends(struct membership *membership, const rd_kafka_topic_par
 	const struct membership_setup *setup = &membership->setup;
 	int64_t until_ms = clock_monotonic_ms() + ENDS_TIMEOUT_MS;
 	rd_kafka_resp_err_t error;
-	while ((error = ask_for_ends_once(membership, list, (int)sooner(until_ms - clock_monotonic_ms(), ENDS_TIMEOUT_MS)))) {
+	while ((error = ask_for_ends_once(membership, list, (int)clock_sooner(until_ms - clock_monotonic_ms(), ENDS_TIMEOUT_MS)))) {
 		if (until_ms - clock_monotonic_ms() <= ENDS_PAUSE_MS)
 			break;
 		setup->serve(setup->context, ENDS_PAUSE_MS);
@@ -307,7 +297,7 @@ bool membership_renew(struct membership *membership)
 		return false;
 	struct error err;
 	log_warning("no assignment from the group, joining it anew", "group", membership->setup.group);
-	membership->rejoin_ms = sooner(2 * membership->rejoin_ms, REJOIN_MAX_MS);
+	membership->rejoin_ms = clock_sooner(2 * membership->rejoin_ms, REJOIN_MAX_MS);
 	enum status status = join(membership, &err);
 	if (status)
 		log_error("could not join the group anew", "error", err.text);

@@ -1,6 +1,6 @@
 #pragma once
 
-/* Operations in code (kser/operation.h): planned on a worker, or executed in process. One thread. */
+/* Operations in code: planned on a worker, or executed in process. One thread. */
 
 #include "kser/operation.h"
 #include "worker/entrypoints.h"

@@ -2,7 +2,7 @@
 
 /*
  * A record for the results topic that is followed until the broker has acknowledged it: a task's reply or
- * a report (worker/report.h). Embedded in what it belongs to, as its first member.
+ * a report. Embedded in what it belongs to, as its first member.
  */
 
 #include <stdbool.h>

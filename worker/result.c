@@ -322,16 +322,6 @@ void result_add_planned(struct kser_result *result, struct slice task)
 	buffer_add_slice(&result->tasks, task);
 }
 
-static bool usable_name(struct slice name)
-{
-	if (name.length == 0 || name.length > ENTRYPOINT_BYTES_MAX)
-		return false;
-	for (size_t i = 0; i < name.length; i++)
-		if ((unsigned char)name.start[i] < 0x20 || name.start[i] == 0x7f)
-			return false;
-	return true;
-}
-
 enum kser_outcome result_fail_empty_plan(struct kser_result *result)
 {
 	return kser_result_fail(result, 1, "ValidationError", "%s", RESULT_EMPTY_PLAN);
@@ -345,7 +335,7 @@ enum status result_check_planned(struct json_value task, struct error *err)
 	if (!json_find(task, "entrypoint", &entrypoint) || entrypoint.kind != JSON_STRING)
 		return fail(err, E_INVALID, "a task of the plan must have an entrypoint, a string");
 	struct buffer scratch CLEANUP(buffer_clear) = {0};
-	if (!usable_name(json_string(entrypoint, &scratch)))
+	if (message_check_entrypoint(json_string(entrypoint, &scratch), NULL))
 		return fail(err, E_INVALID, "entrypoint of a task of the plan: must have 1 to %d bytes, no control characters", ENTRYPOINT_BYTES_MAX);
 	if (json_find(task, "params", &params) && params.kind != JSON_OBJECT)
 		return fail(err, E_INVALID, "params of a task of the plan must be an object, not %s", json_kind_name(params.kind));

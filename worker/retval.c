@@ -41,13 +41,6 @@ static struct retval_member *insert(struct retval *retval, struct slice key)
 	return member;
 }
 
-/* A key with its escapes resolved. Its quotes stand around it in the text. */
-static struct slice plain_key(struct slice key, struct buffer *scratch)
-{
-	buffer_reset(scratch);
-	return json_string((struct json_value){JSON_STRING, {key.start - 1, key.length + 2}}, scratch);
-}
-
 static void add_comma(struct buffer *out, bool *first)
 {
 	if (!*first)
@@ -88,7 +81,7 @@ void retval_carry(struct retval *retval, struct json_value previous)
 	struct json_member member;
 	retval->members = NULL;
 	while (json_next_member(&members, &member)) {
-		struct slice key = plain_key(member.key, &scratch);
+		struct slice key = json_key_text(member.key, &scratch);
 		struct retval_member *newer = find(&own, key);
 		retval_put(retval, key, newer ? (struct slice){newer->value, newer->value_length} : member.value.text);
 		find(retval, key)->carried = !newer || newer->carried;
@@ -121,7 +114,7 @@ void retval_update(struct retval *retval, struct json_value object)
 	struct json_iterator members = json_iterate(object);
 	struct json_member member;
 	while (json_next_member(&members, &member))
-		retval_put(retval, plain_key(member.key, &scratch), member.value.text);
+		retval_put(retval, json_key_text(member.key, &scratch), member.value.text);
 }
 
 static void add_quoted(struct buffer *out, struct slice key)
@@ -139,7 +132,7 @@ static void add_previous(struct buffer *out, struct buffer *inherited, struct js
 	struct json_member member;
 	bool first_inherited = true;
 	while (json_next_member(&members, &member)) {
-		struct retval_member *newer = own->members ? find(own, plain_key(member.key, &scratch)) : NULL;
+		struct retval_member *newer = own->members ? find(own, json_key_text(member.key, &scratch)) : NULL;
 		add_comma(out, first);
 		add_quoted(out, member.key);
 		buffer_add_char(out, ':');

@@ -1,6 +1,6 @@
 #pragma once
 
-/* Finds a task's entrypoint and runs it: what each message that comes from the broker goes through, and each task that code executes. */
+/* Finds a task's entrypoint, and runs what comes from the broker by it. A task that code executes is found here too, and run by its caller. */
 
 #include "worker/entrypoints.h"
 

@@ -88,7 +88,7 @@ struct kser_task {
 	struct json_object *params;
 	struct json_object *previous_object;
 	struct task_text *texts;
-	struct task_trace *trace;      /* while its spans are made (spans.h); else NULL */
+	struct task_trace *trace;      /* while its spans are made; else NULL */
 	struct buffer own_params; /* what message.params points to once a parameter was set */
 
 	const struct entrypoints *entrypoints; /* what it runs among; NULL in tests */

@@ -111,11 +111,6 @@ struct kser_worker {
 	bool abandoned;       /* threads still run that nobody waits for */
 };
 
-static int64_t sooner(int64_t one, int64_t other)
-{
-	return one < other ? one : other;
-}
-
 /* ---- waking ---- */
 
 static void wake(void *context)
@@ -489,15 +484,15 @@ static void look_at_slots(struct kser_worker *worker, int64_t now_ms)
 static int next_wait_ms(struct kser_worker *worker)
 {
 	int64_t now_ms = clock_monotonic_ms();
-	int64_t next = sooner(later_next_ms(worker->later), intake_next_ms(worker->intake));
-	next = sooner(next, claims_next_ms(&worker->claims));
-	next = sooner(next, now_ms + reporter_wait_ms(worker->reporter));
+	int64_t next = clock_sooner(later_next_ms(worker->later), intake_next_ms(worker->intake));
+	next = clock_sooner(next, claims_next_ms(&worker->claims));
+	next = clock_sooner(next, now_ms + reporter_wait_ms(worker->reporter));
 	if (queue_state(worker->queue).waiting > 0) {
 		look_at_slots(worker, now_ms);
-		next = sooner(next, worker->look_ms);
+		next = clock_sooner(next, worker->look_ms);
 	}
 	int64_t wait_ms = next - now_ms;
-	return wait_ms > 0 ? (int)sooner(wait_ms, INT_MAX) : 0;
+	return wait_ms > 0 ? (int)clock_sooner(wait_ms, INT_MAX) : 0;
 }
 
 static enum status serve_until_stop(struct kser_worker *worker, struct error *err)
@@ -516,7 +511,7 @@ static enum status serve_until_stop(struct kser_worker *worker, struct error *er
 /* Nothing is created here: the orchestrator makes the topics. */
 static enum status wait_for_topic(struct kser_worker *worker, const char *topic, int *partitions, struct error *err)
 {
-	for (int64_t wait_ms = BACKOFF_FIRST_MS;; wait_ms = sooner(2 * wait_ms, BACKOFF_LAST_MS)) {
+	for (int64_t wait_ms = BACKOFF_FIRST_MS;; wait_ms = clock_sooner(2 * wait_ms, BACKOFF_LAST_MS)) {
 		*partitions = 0;
 		enum status status = replies_find_topic(worker->replies, topic, METADATA_TIMEOUT_MS, partitions, err);
 		if (!status && *partitions > 0)
@@ -628,7 +623,7 @@ static bool empty_hand(struct kser_worker *worker, int64_t timeout_ms, bool at_s
 		int64_t left_ms = until_ms - clock_monotonic_ms();
 		if (left_ms <= 0 || (at_signal && signals_count() > 1))
 			return false;
-		serve(worker, (int)sooner(left_ms, next_wait_ms(worker)));
+		serve(worker, (int)clock_sooner(left_ms, next_wait_ms(worker)));
 		status = intake_take(worker->intake, &err);
 		intake_keep_up(worker->intake);
 	}

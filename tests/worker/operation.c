@@ -256,6 +256,8 @@ Test(operation, registrations_that_cannot_be)
 	cr_expect_not(kser_worker_register_operation(worker, &(struct kser_operation_class){KSER_OPERATION, .name = "nothing"}));
 	cr_expect_not(kser_worker_register_operation(worker, &(struct kser_operation_class){KSER_OPERATION, .name = "say", .build_tasks = inner_tasks}));
 	cr_expect_not(kser_worker_register_operation(worker, &(struct kser_operation_class){KSER_OPERATION, .name = "", .build_tasks = inner_tasks}));
+	/* A control character in UTF-8: no message can name it. */
+	cr_expect_not(kser_worker_register_operation(worker, &(struct kser_operation_class){KSER_OPERATION, .name = "next\xC2\x85line", .build_tasks = inner_tasks}));
 	struct kser_result result CLEANUP(result_clear) = {0};
 	cr_expect_null(kser_operation_new(worker, "say", NULL, NULL, &result));
 	cr_expect_str_eq(kser_result_stderr(&result), "'say' is not registered as an operation");

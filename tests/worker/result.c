@@ -196,6 +196,9 @@ Test(result, refuses_an_unusable_plan)
 	kser_result_add_task(&result, "bad\nname", NULL);
 	cr_expect_eq(result.retcode, 500);
 	result_clear(&result);
+	kser_result_add_task(&result, "bad\xC2\x85name", NULL);
+	cr_expect_eq(result.retcode, 500);
+	result_clear(&result);
 	kser_result_add_task(&result, "bad", json_tokener_parse("[]"));
 	cr_expect_eq(result.retcode, 500);
 	result_clear(&result);
