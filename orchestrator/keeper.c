@@ -366,6 +366,21 @@ static void do_chores(struct keeper *keeper, bool told)
 
 /* --- Life */
 
+/* Two prefixes on one database would take each other's tasks, and prove each other's lost. */
+static enum status take_topics(struct keeper *keeper, struct error *err)
+{
+	const char *prefix = cell_settings(keeper->engine.cell)->topic_prefix;
+	PGresult *row CLEANUP(result_clear) = NULL;
+	enum status status = engine_run(&keeper->engine, engine_statement("take_topics.sql"), (struct parameter[]){parameter_text(prefix)}, 1, false, &row, err);
+	if (status)
+		return status;
+	struct slice taken = row_text(row, 0, 0);
+	if (slice_is(taken, prefix))
+		return E_OK;
+	return fail(err, E_INVALID, "topic-prefix: is '%s', but the tasks of this database go to the topics of '%.*s'; for other topics stop all its orchestrators and run kser db new-generation",
+		prefix, (int)taken.length, taken.start);
+}
+
 enum status keeper_open(struct cell *cell, struct keeper **keeper, struct error *err)
 {
 	char host[64] = "";
@@ -375,6 +390,8 @@ enum status keeper_open(struct cell *cell, struct keeper **keeper, struct error 
 	uuid_generate_random(made->instance);
 	made->engine = (struct engine){.cell = cell, .who = "keeper", .thread = CELL_THREADS_MAX - 1};
 	enum status status = cell_connect(cell, "keeper", &made->engine.connection, err);
+	if (!status)
+		status = take_topics(made, err);
 	if (!status)
 		status = dispatcher_open(cell, "keeper", acknowledged, made, &made->engine.dispatcher, err);
 	if (!status)

@@ -38,7 +38,7 @@ end
 $$;
 
 -- Another generation: what was dispatched until now counts no more, whatever runs is started again. After the database was restored
--- from a backup, and when an operator says so. Returns the generation.
+-- from a backup, and when an operator says so. Returns the generation. When no orchestrator is there, the next one may have another prefix of topics.
 create or replace function kser.new_generation(reason text) returns bigint language plpgsql volatile security definer
 set search_path = pg_catalog, kser, pg_temp set enable_seqscan = on set enable_hashjoin = on set lock_timeout = '10s' as $$
 declare
@@ -46,7 +46,7 @@ declare
 	drawn bigint;
 	running record;
 begin
-	update meta set generation = random_generation(), halted = null, timeline = timeline(), system_identifier = (select c.system_identifier from pg_control_system() c)
+	update meta set generation = random_generation(), halted = null, topic_prefix = case when exists (select from instances) then topic_prefix end, timeline = timeline(), system_identifier = (select c.system_identifier from pg_control_system() c)
 	returning generation into drawn;
 	for running in select o.id from operations o where o.started_at is not null and o.finished_at is null order by o.id loop
 		perform start_anew(t, running.id);

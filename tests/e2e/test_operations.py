@@ -42,6 +42,12 @@ def test_unknown_entrypoint_fails_and_is_named(running_cell):
     assert error == "ValidationError" and "no.such.thing" in stderr
 
 
+def test_a_second_prefix_of_topics_is_refused(running_cell):
+    """Else each would take the other's tasks, and nobody could prove what was lost."""
+    process = running_cell.orchestrator("--topic-prefix", "other")
+    assert process.wait(30) == 2 and f"the tasks of this database go to the topics of '{running_cell.prefix}'" in process.text()
+
+
 def test_missing_parameter_is_named(running_cell, ledger):
     id = running_cell.submit({"entrypoint": "ledger.note"})
     assert running_cell.wait(id)["FAILED"] == 1

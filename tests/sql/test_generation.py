@@ -146,3 +146,14 @@ def test_who_may(engine, user):
     session.rows("set role kser_engine")
     session.rows("update kser.meta set timeline = timeline + 1")
     assert session.value("select kser.check_identity()") is True
+
+
+def test_a_database_belongs_to_the_topics_of_its_first_orchestrator(engine):
+    assert engine.value("select kser.take_topics('kser')") == "kser"
+    assert engine.value("select kser.take_topics('other')") == "kser"
+    engine.beat("00000000-0000-0000-0000-000000000001")
+    engine.rows("select kser.new_generation('its orchestrator is still there')")
+    assert engine.value("select kser.take_topics('other')") == "kser"
+    engine.rows("delete from kser.instances")
+    engine.rows("select kser.new_generation('moved to other topics')")
+    assert engine.value("select kser.take_topics('other')") == "other"
