@@ -19,6 +19,18 @@ struct flight {
 	struct flight *next;
 };
 
+/* A burst ends before it holds more than this and one record. */
+#define BURST_BYTES (1024 * 1024)
+
+/* Records that are written and not in the producer's queue yet. */
+struct burst {
+	size_t count;
+	struct flight *flights[BATCH_REPLIES_MAX];
+	size_t ends[BATCH_REPLIES_MAX]; /* of each one's record in `bytes` */
+	struct buffer bytes;
+	rd_kafka_message_t messages[BATCH_REPLIES_MAX]; /* as the producer is given them */
+};
+
 /* How many flights there are of one epoch; epochs come in rising order, but for what is sent again. */
 struct epoch_count {
 	int64_t epoch;
@@ -35,6 +47,7 @@ struct dispatcher {
 	void *context;
 	struct buffer text;
 	struct buffer sealed;
+	struct burst burst;
 	uint32_t life; /* of the cell, in which its flights began */
 	bool purging;
 	size_t pending;
@@ -204,8 +217,12 @@ static void close_producer(struct dispatcher *dispatcher, int timeout_ms)
 static void drop_waiting(struct dispatcher *dispatcher)
 {
 	struct refused ignored;
+	struct burst *burst = &dispatcher->burst;
 	while (dispatcher_take_refused(dispatcher, &ignored))
 		;
+	while (burst->count > 0)
+		land(dispatcher, burst->flights[--burst->count], RD_KAFKA_RESP_ERR__PURGE_QUEUE);
+	buffer_reset(&burst->bytes);
 	for (struct flight *flight; (flight = dispatcher->again);) {
 		LL_DELETE(dispatcher->again, flight);
 		land(dispatcher, flight, RD_KAFKA_RESP_ERR__PURGE_QUEUE);
@@ -216,11 +233,13 @@ void dispatcher_close(struct dispatcher *dispatcher, int timeout_ms)
 {
 	if (!dispatcher)
 		return;
+	dispatcher_flush(dispatcher);
 	rd_kafka_flush(dispatcher->producer, timeout_ms);
 	close_producer(dispatcher, 1000);
 	drop_waiting(dispatcher);
 	buffer_clear(&dispatcher->text);
 	buffer_clear(&dispatcher->sealed);
+	buffer_clear(&dispatcher->burst.bytes);
 	free_pointer(&dispatcher);
 }
 
@@ -284,10 +303,63 @@ void dispatcher_refuse(struct dispatcher *dispatcher, const struct dispatch *dis
 	refuse(dispatcher, flight, reason);
 }
 
+/* Puts a record into the producer's queue, alone; waits while that is full. */
+static void hand_over(struct dispatcher *dispatcher, struct flight *flight, struct slice record)
+{
+	while (!produce(dispatcher, flight, flight->partition, record)) {
+		rd_kafka_resp_err_t error = rd_kafka_last_error();
+		/* Of a life that has ended: all of it is about to be purged. */
+		if (is_permanent(error) || cell_stopping(dispatcher->cell) || dispatcher->life != cell_life(dispatcher->cell)) {
+			land(dispatcher, flight, error);
+			return;
+		}
+		if (error != RD_KAFKA_RESP_ERR__QUEUE_FULL) {
+			send_later(dispatcher, flight, record);
+			return;
+		}
+		rd_kafka_poll(dispatcher->producer, 50);
+	}
+}
+
+static struct slice burst_record(const struct burst *burst, size_t index)
+{
+	size_t begin = index > 0 ? burst->ends[index - 1] : 0;
+	return (struct slice){burst->bytes.bytes + begin, burst->ends[index] - begin};
+}
+
+/* The part of the burst that goes to one partition, in one call. */
+static void hand_over_part(struct dispatcher *dispatcher, size_t from, size_t to)
+{
+	struct burst *burst = &dispatcher->burst;
+	const struct flight *first = burst->flights[from];
+	for (size_t i = from; i < to; i++) {
+		struct slice record = burst_record(burst, i);
+		burst->messages[i] = (rd_kafka_message_t){.payload = (void *)(uintptr_t)record.start, .len = record.length, ._private = burst->flights[i]};
+	}
+	(void)rd_kafka_produce_batch(topic_of(dispatcher, first->queue), first->partition, RD_KAFKA_MSG_F_COPY, burst->messages + from, (int)(to - from));
+	for (size_t i = from; i < to; i++)
+		if (burst->messages[i].err)
+			hand_over(dispatcher, burst->flights[i], burst_record(burst, i));
+}
+
+void dispatcher_flush(struct dispatcher *dispatcher)
+{
+	struct burst *burst = &dispatcher->burst;
+	for (size_t from = 0, to; from < burst->count; from = to) {
+		const struct flight *first = burst->flights[from];
+		for (to = from + 1; to < burst->count && burst->flights[to]->queue == first->queue && burst->flights[to]->partition == first->partition; to++)
+			;
+		hand_over_part(dispatcher, from, to);
+	}
+	burst->count = 0;
+	buffer_reset(&burst->bytes);
+}
+
 void dispatcher_send(struct dispatcher *dispatcher, int queue, int32_t partition, const struct dispatch *dispatch, struct origin origin)
 {
 	struct slice record;
 	struct error err;
+	struct burst *burst = &dispatcher->burst;
 	buffer_reset(&dispatcher->text);
 	message_add_dispatch(&dispatcher->text, dispatch);
 	if (dispatcher->text.length > MESSAGE_BYTES_MAX) {
@@ -303,19 +375,11 @@ void dispatcher_send(struct dispatcher *dispatcher, int queue, int32_t partition
 	identify(flight, dispatch, origin);
 	count_epoch(dispatcher, flight->epoch, +1);
 	cell_sent(dispatcher->cell, queue, partition);
-	while (!produce(dispatcher, flight, partition, record)) {
-		rd_kafka_resp_err_t error = rd_kafka_last_error();
-		/* Of a life that has ended: all of it is about to be purged. */
-		if (is_permanent(error) || cell_stopping(dispatcher->cell) || dispatcher->life != cell_life(dispatcher->cell)) {
-			land(dispatcher, flight, error);
-			return;
-		}
-		if (error != RD_KAFKA_RESP_ERR__QUEUE_FULL) {
-			send_later(dispatcher, flight, record);
-			return;
-		}
-		rd_kafka_poll(dispatcher->producer, 50);
-	}
+	buffer_add_slice(&burst->bytes, record);
+	burst->ends[burst->count] = burst->bytes.length;
+	burst->flights[burst->count++] = flight;
+	if (burst->count == COUNT_OF(burst->flights) || burst->bytes.length >= BURST_BYTES)
+		dispatcher_flush(dispatcher);
 }
 
 static void forward(struct dispatcher *dispatcher, const char *topic, int32_t partition, struct slice record, struct origin origin)
@@ -356,6 +420,7 @@ void dispatcher_forward(struct dispatcher *dispatcher, const char *topic, struct
 
 void dispatcher_poll(struct dispatcher *dispatcher, int timeout_ms)
 {
+	dispatcher_flush(dispatcher);
 	rd_kafka_poll(dispatcher->producer, timeout_ms);
 	if (!dispatcher->again)
 		return;

@@ -47,7 +47,14 @@ MUST_USE enum status dispatcher_open(struct cell *cell, const char *client_id, d
 /* Waits up to `timeout_ms` for what is under way, then drops it. NULL is allowed. */
 void dispatcher_close(struct dispatcher *dispatcher, int timeout_ms);
 
-/* Hands a dispatch over; never fails: what cannot be sent ends in the list of refused ones. Waits while the queue is full. */
+/*
+ * Takes a dispatch; never fails: what cannot be sent ends in the list of refused ones. It is pending from now on, and goes to the producer when the
+ * burst is flushed: at the latest when dispatcher_poll is called. Waits while the producer's queue is full.
+ *
+ * A burst is written first and handed over as a whole: else the client's thread wakes at its first record, and sends many small requests while
+ * the others are being written.
+ */
+void dispatcher_flush(struct dispatcher *dispatcher);
 void dispatcher_send(struct dispatcher *dispatcher, int queue, int32_t partition, const struct dispatch *dispatch, struct origin origin);
 
 /* Puts a dispatch that cannot be sent at all into the list of refused ones. */

@@ -172,6 +172,7 @@ static int admit(struct keeper *keeper, int queue, int places)
 		log_error("admitted tasks while the sign of life was too old to dispatch them", "queue", cell_queue_name(cell, queue), "count", LOG_INT(PQntuples(rows)));
 	for (int row = 0; cell_may_dispatch(cell) && row < PQntuples(rows); row++)
 		engine_dispatch(&keeper->engine, rows, row, 0, queue, row_text(rows, row, RESULT), (struct origin){.partition = -1});
+	dispatcher_flush(keeper->engine.dispatcher);
 	engine_end_call(&keeper->engine);
 	return PQntuples(rows);
 }

@@ -390,6 +390,7 @@ static void apply_plain(struct lane *lane)
 		return;
 	for (int row = 0; row < PQntuples(rows); row++)
 		started += hand_over_plain_row(lane, rows, row);
+	dispatcher_flush(lane->engine.dispatcher);
 	measures_note_successes(cell_measures(lane->engine.cell), PQntuples(rows), started);
 	(void)FAULT("apply.after_produce_before_ack");
 	add_free_places(lane, rows, PLAIN_FREED);
@@ -420,6 +421,7 @@ static enum status apply(struct lane *lane, struct error *err)
 	}
 	for (int row = 0; row < PQntuples(rows); row++)
 		hand_over_row(lane, rows, row);
+	dispatcher_flush(lane->engine.dispatcher);
 	(void)FAULT("apply.after_produce_before_ack");
 	add_free_places(lane, rows, FREED);
 	return E_OK;

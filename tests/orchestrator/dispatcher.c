@@ -80,10 +80,22 @@ static void teardown(void)
 	rd_kafka_destroy(stage.owner);
 }
 
-static void dispatch_one(int64_t epoch, int64_t offset, struct slice params)
+static void dispatch_to(int32_t partition, int64_t epoch, int64_t offset, struct slice params)
 {
 	struct dispatch dispatch = {.entrypoint = {"e", 1}, .params = params, .stamp = {.attempt = 3, .generation = 7, .epoch = epoch}};
-	dispatcher_send(stage.dispatcher, 0, 1, &dispatch, (struct origin){.partition = 2, .assignment = 1, .offset = offset});
+	dispatcher_send(stage.dispatcher, 0, partition, &dispatch, (struct origin){.partition = 2, .assignment = 1, .offset = offset});
+}
+
+static void dispatch_one(int64_t epoch, int64_t offset, struct slice params)
+{
+	dispatch_to(1, epoch, offset, params);
+}
+
+static int64_t end_of(int32_t partition)
+{
+	int64_t low, high;
+	cr_assert_eq(rd_kafka_query_watermark_offsets(dispatcher_producer(stage.dispatcher), "t.tasks", partition, &low, &high, WAIT_MS), 0);
+	return high;
 }
 
 static void settle(void)
@@ -178,7 +190,8 @@ Test(dispatcher, what_is_purged_is_never_sent_nor_reported, .init = setup, .fini
 	struct dispatch none = {.entrypoint = {"e", 1}};
 	rd_kafka_mock_broker_set_down(stage.mock, 1);
 	dispatch_one(3, 1, (struct slice){"{}", 2});
-	dispatch_one(3, 2, (struct slice){"{}", 2});
+	dispatcher_flush(stage.dispatcher);
+	dispatch_one(3, 2, (struct slice){"{}", 2}); /* not the producer's yet */
 	dispatcher_tell(stage.dispatcher, "t.tasks", (struct slice){"told", 4});
 	dispatcher_refuse(stage.dispatcher, &none, (struct origin){.partition = 0}, "for the test");
 	cr_assert_eq(dispatcher_floor(stage.dispatcher), 3);
@@ -192,9 +205,21 @@ Test(dispatcher, what_is_purged_is_never_sent_nor_reported, .init = setup, .fini
 	settle();
 	cr_assert_eq(stage.acknowledged, 1);
 	cr_assert_eq(stage.last.offset, 9);
-	int64_t low, high;
-	cr_assert_eq(rd_kafka_query_watermark_offsets(dispatcher_producer(stage.dispatcher), "t.tasks", 1, &low, &high, WAIT_MS), 0);
-	cr_assert_eq(high, 1);
+	cr_assert_eq(end_of(1), 1);
+}
+
+/* More than a burst holds, to two partitions in turn; the first is handed over when it is full, the rest by the poll. */
+Test(dispatcher, a_burst_goes_where_each_of_it_belongs, .init = setup, .fini = teardown)
+{
+	enum { EACH = 100, PARTS = 12 };
+	for (int part = 0; part < PARTS; part++)
+		for (int i = 0; i < EACH; i++)
+			dispatch_to(part % 3 == 0, 1, part * EACH + i, (struct slice){"{}", 2});
+	cr_assert_eq(dispatcher_pending(stage.dispatcher), EACH * PARTS);
+	settle();
+	cr_assert_eq(stage.acknowledged, EACH * PARTS);
+	cr_assert_eq(end_of(1), EACH * PARTS / 3);
+	cr_assert_eq(end_of(0), EACH * PARTS * 2 / 3);
 }
 
 Test(dispatcher, records_of_its_own_hold_nothing_back, .init = setup, .fini = teardown)
