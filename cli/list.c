@@ -24,6 +24,8 @@ static enum exit_code run_ls(const struct invocation *invocation)
 	struct output output;
 	struct error err = {0};
 	char last[40] = "";
+	if (operations_check_status(options->status, &err))
+		return complain(&err);
 	enum exit_code code = session_open(invocation, true, &connection);
 	if (code != EXIT_OK)
 		return code;
@@ -50,7 +52,7 @@ static const struct option_row ls_rows[] = {
 	{.setting = {.name = "status", .kind = SETTING_TEXT, .offset = offsetof(struct ls_options, status),
 		.help = "only PENDING, RUNNING, SUCCESS or FAILED ones"}, .letter = 's', .argument = "STATUS"},
 	{.setting = {.name = "name", .kind = SETTING_TEXT, .offset = offsetof(struct ls_options, name),
-		.help = "only those of this name"}, .argument = "NAME"},
+		.help = "only those of this name; * is any letters, ? is one"}, .argument = "NAME"},
 	{.setting = {.name = "queue", .kind = SETTING_TEXT, .offset = offsetof(struct ls_options, queue),
 		.help = "only those of this queue"}, .argument = "QUEUE"},
 	{.setting = {.name = "limit", .kind = SETTING_INTEGER, .offset = offsetof(struct ls_options, limit), .min = 1, .max = INT32_MAX,
@@ -65,7 +67,7 @@ const struct command command_ls = {
 	.summary = "list operations, newest first",
 	.examples =
 		"  kser ls --status FAILED\n"
-		"  kser ls --name nightly -o jsonl | jq .seconds\n"
+		"  kser ls --name 'report.*' -o jsonl | jq .seconds\n"
 		"  kser ls --status RUNNING -o ids | kser wait -\n",
 	.options = ls_rows,
 	.option_count = COUNT_OF(ls_rows),

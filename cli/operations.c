@@ -23,6 +23,17 @@ const struct column operation_columns[] = {
 };
 const size_t operation_column_count = COUNT_OF(operation_columns);
 
+enum status operations_check_status(const char *status, struct error *err)
+{
+	static const char *const known[] = {"PENDING", "RUNNING", "SUCCESS", "FAILED"};
+	if (!status)
+		return E_OK;
+	for (size_t i = 0; i < COUNT_OF(known); i++)
+		if (strcmp(status, known[i]) == 0)
+			return E_OK;
+	return fail(err, E_INVALID, "--status %.60s: must be PENDING, RUNNING, SUCCESS or FAILED", status);
+}
+
 void operations_pause(int64_t *pause_ms)
 {
 	int64_t longer = *pause_ms * 5 / 4;

@@ -16,5 +16,8 @@ extern const size_t operation_column_count;
 MUST_USE enum exit_code operations_wait(const struct invocation *invocation, struct connection **connection, const char *ids, int64_t timeout_ms,
 	PGresult **rows);
 
+/* E_INVALID, which names those there are: `status` (NULL: none given) is not one that an operation can have. */
+MUST_USE enum status operations_check_status(const char *status, struct error *err);
+
 /* A pause between two looks: none at first (*pause_ms is 0), then longer and longer, so that a long wait costs the database little. */
 void operations_pause(int64_t *pause_ms);

@@ -173,6 +173,8 @@ static enum exit_code run_submit(const struct invocation *invocation)
 		return complain(&err);
 	}
 	print_ids(invocation->common.format, single, rows);
+	if (PQntuples(rows) == 0)
+		fputs("kser: there was nothing to submit: the array is empty\n", stderr);
 	return options->wait ? wait_for(invocation, &connection, rows) : EXIT_OK;
 }
 
@@ -206,7 +208,8 @@ const struct command command_submit = {
 		"  {\"name\": \"nightly\", \"tasks\": [{\"entrypoint\": \"dump\", \"params\": {\"db\": \"shop\"}},\n"
 		"                                {\"entrypoint\": \"verify\"}]}\n"
 		"\n"
-		"Keys: name, tasks, params, key, priority, queue, start_at, deadline, policy, metadata.\n"
+		"Keys: name, tasks, params, key, key_for, priority, queue, start_at, deadline, policy,\n"
+		"metadata.\n"
 		"Without tasks the name itself is the entrypoint of the only task. When the id is\n"
 		"printed, the operation is stored and runs as soon as its turn comes.\n",
 	.examples =

@@ -128,7 +128,10 @@ static enum status steer_filtered(struct steering *steering, struct error *err)
 		else if (steer(steering, &ids, err))
 			return err->status;
 	}
-	if (!options->yes)
+	if (found == 0) {
+		fprintf(stderr, "kser: no operation matches that %s can be done to\n", steering->invocation->command->name);
+		steering->code = EXIT_MISSING;
+	} else if (!options->yes)
 		fprintf(stderr, "kser: %s would be asked of %" PRId64 " operation%s; to do it, say --yes\n", steering->invocation->command->name, found, found == 1 ? "" : "s");
 	return E_OK;
 }
@@ -146,6 +149,8 @@ static enum exit_code run_verb(const struct invocation *invocation)
 		fail(&err, E_INVALID, "expected ids (or -), or --status, --name, --queue: which operations?");
 		return complain(&err);
 	}
+	if (operations_check_status(options->status, &err))
+		return complain(&err);
 	if (!filtered && input_ids(invocation->arguments, invocation->argument_count, &ids, &count, &err))
 		return complain(&err);
 	enum exit_code code = session_open(invocation, true, &connection);
@@ -168,7 +173,7 @@ static const struct option_row rows[] = {
 	{.setting = {.name = "status", .kind = SETTING_TEXT, .offset = AT(status),
 		.help = "instead of ids: those of this status that it can be done to"}, .letter = 's', .argument = "STATUS"},
 	{.setting = {.name = "name", .kind = SETTING_TEXT, .offset = AT(name),
-		.help = "instead of ids: those of this name"}, .argument = "NAME"},
+		.help = "instead of ids: those of this name; * is any letters, ? is one"}, .argument = "NAME"},
 	{.setting = {.name = "queue", .kind = SETTING_TEXT, .offset = AT(queue),
 		.help = "instead of ids: those of this queue"}, .argument = "QUEUE"},
 	{.setting = {.name = "yes", .kind = SETTING_FLAG, .offset = AT(yes),
@@ -188,7 +193,8 @@ static const struct option_row rows[] = {
 
 #define VERB_DETAILS \
 	"\nOne line for each id; - reads ids from standard input. Exit status: 4: one does not\n" \
-	"exist, 5: one was refused (and says why). Filters show what they find; with --yes they do it.\n"
+	"exist, or no operation matches, 5: one was refused (and says why). Filters show what they\n" \
+	"find; with --yes they do it.\n"
 
 const struct command command_cancel = VERB("cancel", "end operations that have not ended",
 	"withdrawn: nothing was running, it is FAILED (Cancelled) now. asked: its task runs and is\n"

@@ -46,7 +46,18 @@ def test_filters(kser, ids):
     assert kser("ls", "-n", "2", "-o", "ids").stdout.split() == ids[:0:-1]
     assert kser("ls", "--name", "none", "-o", "json").stdout == "[]\n"
     done = kser("ls", "--status", "DONE")
-    assert done.returncode == 2 and "DONE" in done.stderr
+    assert (done.returncode, done.stderr) == (2, "kser: --status DONE: must be PENDING, RUNNING, SUCCESS or FAILED\n")
+
+
+# * and ? are the only letters that stand for others: what means something to SQL or to a regular expression means itself.
+@pytest.mark.parametrize("pattern, found", [
+    ("report.*", {"report.day", "report.week", "report."}), ("*", None), ("report.", {"report."}), ("report.???", {"report.day"}), ("re%", set()), ("r_port.day", set()),
+    ("*%*", {"50%"}), ("a_?", {"a_b"}), ("a\\*", {"a\\c"}), ("*\\?", {"a\\c"}), ("[ar]*", set()), ("REPORT*", set()), ("*.day", {"report.day"})])
+def test_names_by_pattern(kser, pattern, found):
+    names = {"report.day", "report.week", "report.", "50%", "a_b", "axb", "a\\c"}
+    kser("submit", "-", input=json.dumps([{"name": name} for name in sorted(names)]))
+    rows = json.loads(kser("ls", "--name", pattern, "-o", "json").stdout)
+    assert {row["name"] for row in rows} == (names if found is None else found)
 
 
 def test_more_than_one_page(kser):

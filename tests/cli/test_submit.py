@@ -27,7 +27,8 @@ def test_an_array_gives_ids_in_its_order(kser, database):
     done = kser("submit", "-", input=json.dumps([{"name": f"n{i}"} for i in range(5)]))
     ids = done.stdout.split()
     assert [database.value("select name from kser.operations where id = %s", id) for id in ids] == [f"n{i}" for i in range(5)]
-    assert kser("submit", "-", input="[]").stdout == ""
+    none = kser("submit", "-", input="[]")
+    assert (none.returncode, none.stdout, none.stderr) == (0, "", "kser: there was nothing to submit: the array is empty\n")
 
 
 def test_all_of_an_array_or_none(kser, database):

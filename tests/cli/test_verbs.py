@@ -60,6 +60,11 @@ def test_a_filter_shows_first_and_does_it_with_yes(kser, database):
     assert {id for id, (status, _) in states(database).items() if status == "FAILED"} == set(mine[1:])
     assert answers(kser("pause", "--queue", "gpu", "--yes", "-o", "json")) == {other: "paused"}
     assert kser("pause", "--queue", "gpu", "--yes", "-o", "json").stdout == "[]\n", "those that are paused are not found again"
+    done = kser("pause", "--name", "oth??*", "--yes")
+    assert done.returncode == 4 and done.stderr == "kser: no operation matches that pause can be done to\n"
+    assert kser("retry", "--name", "nobody").returncode == 4
+    assert answers(kser("resume", "--name", "oth*", "--yes", "-o", "json")) == {other: "resumed"}
+    assert answers(kser("pause", "--name", "othe?", "--yes", "-o", "json")) == {other: "paused"}
     assert answers(kser("resume", "--status", "PENDING", "--yes", "-o", "json")) == {other: "resumed"}
     assert answers(kser("retry", "--name", "mine", "--yes", "-o", "json")) == {id: "retried" for id in mine[1:]}
 
@@ -88,7 +93,7 @@ def test_what_somebody_holds_is_tried_again(kser, database, connect):
 
 
 @pytest.mark.parametrize("arguments, reason", [([], "which operations?"), (["--reason", "x"], "which operations?"), (["x", "--name", "n"], "which operations?"), (["x"], "is not the id"),
-                                               (["--status", "LOST"], "LOST"), ([MISSING, "--force"], "unknown option --force")])
+                                               (["--status", "LOST"], "LOST: must be PENDING, RUNNING"), ([MISSING, "--force"], "unknown option --force")])
 def test_wrong_usage(kser, arguments, reason):
     done = kser("cancel", *arguments)
     assert done.returncode == 2 and reason in done.stderr and done.stdout == "", done.stderr
