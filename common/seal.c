@@ -2,13 +2,14 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/file.h"
 #include "common/json.h"
 #include "common/limits.h"
 #include "common/memory.h"
@@ -137,9 +138,10 @@ static enum status make_keys(const char *text, const char *origin, struct keys *
 /* The whole of a small file into `room` of KEY_FILE_BYTES_MAX + 1 bytes. */
 static enum status read_file(const char *path, char *room, struct error *err)
 {
-	int file = open(path, O_RDONLY | O_CLOEXEC);
-	if (file < 0)
-		return fail(err, E_INVALID, "cannot open the keys' file %.300s: %s", path, strerror(errno));
+	int file;
+	enum status status = file_open(path, "the keys' file", &file, err);
+	if (status)
+		return status;
 	size_t length = 0;
 	ssize_t got = 0;
 	do {
@@ -216,6 +218,12 @@ enum status keyring_reload(struct keyring *keyring, struct error *err)
 	pthread_mutex_unlock(&keyring->lock);
 	put_back(keyring, old);
 	return E_OK;
+}
+
+bool keyring_exposed(const struct keyring *keyring)
+{
+	struct stat about;
+	return keyring->path && stat(keyring->path, &about) == 0 && (about.st_mode & (S_IWGRP | S_IRWXO));
 }
 
 size_t keyring_count(struct keyring *keyring)

@@ -34,6 +34,9 @@ void keyring_free(struct keyring *keyring);
  */
 MUST_USE enum status keyring_reload(struct keyring *keyring, struct error *err);
 
+/* Whether others than the file's owner and its group may read it, or others than its owner write to it. */
+bool keyring_exposed(const struct keyring *keyring);
+
 /* How many keys there are. */
 size_t keyring_count(struct keyring *keyring);
 

@@ -50,21 +50,32 @@ void sealing_free(struct sealing *sealing)
 	free(sealing);
 }
 
+static void warn_of_others(const struct sealing *sealing)
+{
+	if (keyring_exposed(sealing->keyring))
+		log_warning("the keys' file is open to others: chmod 0600, or 0640 with a group of its own");
+}
+
 void sealing_tell(const struct sealing *sealing)
 {
-	if (sealing)
-		log_info("messages are sealed", "keys", LOG_INT(keyring_count(sealing->keyring)), "plaintext", sealing_plaintext_choices[sealing->plaintext]);
+	if (!sealing)
+		return;
+	warn_of_others(sealing);
+	log_info("messages are sealed", "keys", LOG_INT(keyring_count(sealing->keyring)), "plaintext", sealing_plaintext_choices[sealing->plaintext]);
 }
 
 void sealing_reload(struct sealing *sealing)
 {
 	struct error err;
-	if (!sealing || !sealing->from_file)
+	if (!sealing || !sealing->from_file) {
 		log_info("there is no file of keys to read again");
-	else if (keyring_reload(sealing->keyring, &err))
+		return;
+	}
+	if (keyring_reload(sealing->keyring, &err))
 		log_error("cannot read the keys again, those before stay", "error", err.text);
 	else
 		log_info("read the keys again", "keys", LOG_INT(keyring_count(sealing->keyring)));
+	warn_of_others(sealing);
 }
 
 /* ---- reading ---- */

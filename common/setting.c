@@ -84,7 +84,7 @@ void setting_add_form(struct buffer *out, const struct setting *setting)
 	case SETTING_DURATION: buffer_add_text(out, "DURATION"); break;
 	case SETTING_SIZE: buffer_add_text(out, "SIZE"); break;
 	case SETTING_CHOICE: add_choices(out, setting, "|"); break;
-	case SETTING_FLAG: break;
+	case SETTING_FLAG: buffer_add_text(out, "[=yes|no]"); break;
 	}
 }
 

@@ -9,7 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "common/file.h"
 #include "common/memory.h"
 #include "common/setting.h"
 #include "common/settings_text.h"
@@ -196,6 +199,12 @@ static int read_flags(struct reading *reading, int argc, char **argv)
 	return optind;
 }
 
+const char *settings_argument_hint(const char *argument)
+{
+	bool value = strcmp(argument, "yes") == 0 || strcmp(argument, "no") == 0;
+	return value ? " (a flag of yes or no is written --NAME, --NAME=yes or --NAME=no)" : "";
+}
+
 /* ---- environment ---- */
 
 const char *settings_environment(const char *name)
@@ -208,11 +217,13 @@ const char *settings_environment(const char *name)
 static const char *read_secret(struct reading *reading, const char *variable, const char *path)
 {
 	char *bytes CLEANUP(free_pointer) = xmalloc(SECRET_BYTES_MAX + 1);
-	FILE *file = fopen(path, "re");
-	if (!file) {
-		wrong(reading, "%s: cannot open %.300s: %s", variable, path, strerror(errno));
+	struct error err;
+	int opened;
+	if (file_open(path, "the file", &opened, &err)) {
+		wrong(reading, "%s: %s", variable, err.text);
 		return NULL;
 	}
+	FILE *file = fdopen(opened, "r");
 	size_t length = fread(bytes, 1, SECRET_BYTES_MAX + 1, file);
 	bool failed = ferror(file);
 	fclose(file);
@@ -287,6 +298,17 @@ struct ini_file {
 	char section[SECTION_BYTES_MAX + 1];
 };
 
+/* A section may be without keys: the program is told where each begins. */
+static void tell_section(struct ini_file *file)
+{
+	struct reading *reading = file->reading;
+	struct error err;
+	if (!reading->section || strcmp(file->section, reading->program->section) == 0 || (reading->kafka && strcmp(file->section, "kafka") == 0))
+		return;
+	if (reading->section(reading->context, file->section, NULL, NULL, file->line, &err))
+		wrong(reading, "%s line %d: %s", file->path, file->line, err.text);
+}
+
 static void note_section(struct ini_file *file, const char *text)
 {
 	while (isspace((unsigned char)*text))
@@ -301,6 +323,7 @@ static void note_section(struct ini_file *file, const char *text)
 	}
 	memcpy(file->section, text + 1, length);
 	file->section[length] = '\0';
+	tell_section(file);
 }
 
 /* For inih: the next line, at most `size` bytes with its end. */
@@ -365,13 +388,27 @@ static int take_pair(void *context, const char *cut_section, const char *key, co
 	return 1;
 }
 
+/* A pipe will do, and so will /dev/stdin; a directory would be an empty file. NULL: told. */
+static FILE *open_config(struct reading *reading)
+{
+	struct stat about;
+	FILE *file = fopen(reading->config_path, "re");
+	if (!file) {
+		wrong(reading, "cannot open the file %.300s: %s", reading->config_path, strerror(errno));
+		return NULL;
+	}
+	if (fstat(fileno(file), &about) == 0 && !S_ISDIR(about.st_mode) && !S_ISBLK(about.st_mode))
+		return file;
+	fclose(file);
+	wrong(reading, "cannot read the file %.300s: it is a %s", reading->config_path, S_ISDIR(about.st_mode) ? "directory" : "device");
+	return NULL;
+}
+
 static void read_file(struct reading *reading)
 {
-	struct ini_file file = {.reading = reading, .path = reading->config_path, .stream = fopen(reading->config_path, "re")};
-	if (!file.stream) {
-		wrong(reading, "cannot open the file %.300s: %s", reading->config_path, strerror(errno));
+	struct ini_file file = {.reading = reading, .path = reading->config_path, .stream = open_config(reading)};
+	if (!file.stream)
 		return;
-	}
 	/* A command in the file may hold a semicolon, be long, and be indented. */
 	ini_allow_inline_comments = false;
 	ini_allow_multiline = false;

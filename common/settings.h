@@ -69,12 +69,16 @@ enum settings_answer {
 /*
  * Fills the struct at `into` from flags, environment, the file of --config (or KSER_CONFIG) and
  * defaults. Texts live as long as the process. `section` (may be NULL) is called for each key of
- * the file outside [section] and [kafka]; returning E_INVALID adds its error to the list.
+ * the file outside [section] and [kafka], and with a key of NULL where such a section begins; returning E_INVALID adds
+ * its error to the list.
  * Arguments that are not flags are left in argv[*first_argument …]; a program that takes none checks.
  */
 typedef enum status settings_section(void *context, const char *section, const char *key, const char *value, int line, struct error *err);
 MUST_USE enum settings_answer settings_read(const struct program *program, int argc, char **argv, void *into,
 	struct properties *kafka, settings_section *section, void *context, int *first_argument, struct buffer *errors);
+
+/* What to add to the refusal of an argument: how a flag gets its value, where that is what was meant; else "". */
+const char *settings_argument_hint(const char *argument);
 
 /* The reference page of one program: a Markdown table. */
 void settings_add_reference(struct buffer *out, const struct program *program);

@@ -66,7 +66,7 @@ void settings_add_help(struct buffer *out, const struct program *program)
 	}
 	buffer_add_text(out, general_help);
 	buffer_printf(out, "\nThe first that is given counts: flag, environment, section [%s] of the file (with _ for each -), default.\n", program->section);
-	buffer_add_text(out, "A duration has a unit: 250ms, 2s, 5m, 1h, 1d. A size may have one: 4096, 64k, 1m. A flag is yes or no.\n");
+	buffer_add_text(out, "A duration has a unit: 250ms, 2s, 5m, 1h, 1d. A size may have one: 4096, 64k, 1m. [=yes|no]: with =, or alone for yes.\n");
 }
 
 /* ---- --print-config ---- */

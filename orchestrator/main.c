@@ -169,7 +169,7 @@ static enum settings_answer prepare(int argc, char **argv, struct settings *sett
 	int first = argc;
 	enum settings_answer answer = settings_read(&orchestrator_program, argc, argv, settings, &settings->kafka, NULL, NULL, &first, &errors);
 	if (answer == SETTINGS_RUN && first < argc)
-		buffer_printf(&errors, "%s: takes no arguments\n", argv[first]);
+		buffer_printf(&errors, "%s: takes no arguments%s\n", argv[first], settings_argument_hint(argv[first]));
 	if (answer == SETTINGS_RUN && check(settings, &err))
 		buffer_printf(&errors, "%s\n", err.text);
 	if (answer == SETTINGS_RUN && sealing_open(&settings->sealing, sealing, &err))

@@ -145,10 +145,15 @@ static enum status take_key(void *context, const char *section, const char *key,
 {
 	(void)line;
 	static const char prefix[] = "entrypoint ";
-	if (strncmp(section, prefix, sizeof prefix - 1) != 0)
+	bool known = strncmp(section, prefix, sizeof prefix - 1) == 0;
+	if (!known && !key)
+		return E_OK; /* its keys are refused */
+	if (!known)
 		return fail(err, E_INVALID, "unknown section [%.100s], known are [worker], [kafka] and [entrypoint NAME]", section);
 	const char *name = section + sizeof prefix - 1;
 	struct command_entrypoint *entrypoint = find_command(context, name + strspn(name, " \t"));
+	if (!key)
+		return E_OK; /* whether it has a command is known at the end */
 	struct arguments *arguments = arguments_of(entrypoint, key);
 	if (arguments)
 		return set_command(entrypoint->name, arguments, key, value, err);
@@ -206,7 +211,7 @@ enum status worker_settings_read(struct worker_settings *settings, int argc, cha
 	if (answer == SETTINGS_DONE)
 		return E_INVALID;
 	if (first < count)
-		buffer_printf(&errors, "%s: takes no arguments\n", flags[first]);
+		buffer_printf(&errors, "%s: takes no arguments%s\n", flags[first], settings_argument_hint(flags[first]));
 	keep_texts(settings);
 	check(settings, &errors);
 	if (errors.length == 0)

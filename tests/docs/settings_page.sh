@@ -10,7 +10,7 @@ trap 'rm -f "$generated"' EXIT
 
 Made from the programs' own tables; `tests/docs/settings_page.sh build/dev write` makes it again.
 
-Each setting is a flag (`--name value`), an environment variable and a key of the INI file that `--config FILE` or `KSER_CONFIG` names; the first
+Each setting is a flag (`--name value` or `--name=value`; those of yes or no: `--name`, `--name=yes`, `--name=no`, never with a space), an environment variable and a key of the INI file that `--config FILE` or `KSER_CONFIG` names; the first
 of these that is given counts, in this order, then the default. `--print-config` shows what a program would use and where it comes from.
 A secret may also be read from the file that `NAME_FILE` names. Any property of librdkafka passes through: `--kafka.NAME=VALUE`, the section `[kafka]`, `KSER_KAFKA_NAME` with dots as underscores.
 

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/limits.h"
@@ -479,6 +480,38 @@ Test(keyring, files_that_cannot_be_used)
 		cr_expect_eq(keyring_open(NULL, unreadable[i], &ring, &err), E_INVALID, "%s", unreadable[i]);
 	cr_expect_null(ring);
 	buffer_clear(&large);
+}
+
+/* Nobody writes to the FIFO: opening it would wait for ever. */
+Test(keyring, a_fifo_is_no_file, .timeout = 20)
+{
+	char place[] = "/tmp/kser-seal-XXXXXX", fifo[64];
+	struct keyring *ring = NULL;
+	struct error err = {0};
+	cr_assert_not_null(mkdtemp(place));
+	snprintf(fifo, sizeof fifo, "%s/fifo", place);
+	cr_assert_eq(mkfifo(fifo, 0600), 0);
+	cr_expect_eq(keyring_open(NULL, fifo, &ring, &err), E_INVALID);
+	cr_expect_not_null(strstr(err.text, "fifo: it is no regular file"), "%s", err.text);
+	unlink(fifo);
+	rmdir(place);
+}
+
+Test(keyring, a_file_that_is_open_to_others)
+{
+	static const struct { mode_t mode; bool exposed; } cases[] = {{0600, false}, {0640, false}, {0400, false}, {0644, true}, {0660, true}, {0602, true}};
+	struct place place = {0};
+	struct keyring *ring = NULL, *text = ring_of(FIRST);
+	write_keys(&place, FIRST "\n", 45);
+	cr_assert_eq(keyring_open(NULL, place.path, &ring, NULL), E_OK);
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		cr_assert_eq(chmod(place.path, cases[i].mode), 0);
+		cr_expect_eq(keyring_exposed(ring), cases[i].exposed, "%o", (unsigned)cases[i].mode);
+	}
+	cr_expect_not(keyring_exposed(text));
+	unlink(place.path);
+	keyring_free(ring);
+	keyring_free(text);
 }
 
 Test(keyring, nothing_is_freed_without_a_ring)

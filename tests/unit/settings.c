@@ -4,6 +4,7 @@
 #include <criterion/redirect.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/settings_text.h"
@@ -52,6 +53,10 @@ struct reading {
 
 static enum status note_section(void *context, const char *section, const char *key, const char *value, int line, struct error *err)
 {
+	if (!key) {
+		buffer_printf(context, "%d [%s]\n", line, section);
+		return E_OK;
+	}
 	buffer_printf(context, "%d [%s] %s=%s\n", line, section, key, value);
 	return strcmp(key, "bad") == 0 ? fail(err, E_INVALID, "a bad key") : E_OK;
 }
@@ -251,10 +256,10 @@ Test(settings, other_sections_go_to_the_program)
 	/* Longer than libinih keeps, and with what it takes for a comment. */
 	static const char section[] = "entrypoint a.very.long.name.of.an.entrypoint.that.does.not.end.soon.at.all";
 	struct buffer text = {0};
-	buffer_printf(&text, "[test]\nslots = 5\n\n[%s]\n  command = sh -c \"a ; b\"  \n  bad = 1\n", section);
+	buffer_printf(&text, "[test]\nslots = 5\n\n[%s]\n  command = sh -c \"a ; b\"  \n  bad = 1\n[without keys]\n", section);
 	struct reading reading = read_arguments((char *[]){"kser-test", "--config", (char *)file_with(text.bytes), NULL}, true);
 	struct buffer expected = {0};
-	buffer_printf(&expected, "5 [%s] command=sh -c \"a ; b\"\n6 [%s] bad=1\n", section, section);
+	buffer_printf(&expected, "4 [%s]\n5 [%s] command=sh -c \"a ; b\"\n6 [%s] bad=1\n7 [without keys]\n", section, section, section);
 	cr_expect_str_eq(reading.sections.bytes, expected.bytes);
 	cr_expect_eq(reading.answer, SETTINGS_WRONG);
 	cr_expect_not_null(strstr(reading.errors.bytes, " line 6: a bad key\n"));
@@ -299,7 +304,24 @@ Test(settings, a_secret_from_a_file)
 	expect_errors(READ_NOTHING(), "KSER_DATABASE_URL and KSER_DATABASE_URL_FILE are both given\n");
 	unsetenv("KSER_DATABASE_URL");
 	setenv("KSER_DATABASE_URL_FILE", "/nowhere/secret", 1);
-	expect_errors(READ_NOTHING(), "KSER_DATABASE_URL_FILE: cannot open /nowhere/secret: No such file or directory\n");
+	expect_errors(READ_NOTHING(), "KSER_DATABASE_URL_FILE: cannot open the file /nowhere/secret: No such file or directory\n");
+}
+
+/* Nobody writes to the FIFO: opening it would wait for ever. */
+Test(settings, what_is_no_file, .timeout = 20)
+{
+	char place[] = "/tmp/kser-settings-XXXXXX", fifo[64], expected[160];
+	cr_assert_not_null(mkdtemp(place));
+	snprintf(fifo, sizeof fifo, "%s/fifo", place);
+	cr_assert_eq(mkfifo(fifo, 0600), 0);
+	snprintf(expected, sizeof expected, "KSER_DATABASE_URL_FILE: cannot read the file %s: it is no regular file\n", fifo);
+	setenv("KSER_DATABASE_URL_FILE", fifo, 1);
+	expect_errors(READ_NOTHING(), expected);
+	unsetenv("KSER_DATABASE_URL_FILE");
+	snprintf(expected, sizeof expected, "cannot read the file %s: it is a directory\n", place);
+	expect_errors(READ("--config", place), expected);
+	unlink(fifo);
+	rmdir(place);
 }
 
 /* Whoever may list processes would read it; what it was is not told again. */
@@ -380,7 +402,7 @@ Test(settings, help)
 		"        [default 127.0.0.1:9092, KSER_BROKERS]\n",
 		"  --database SECRET\n        where PostgreSQL is\n        [KSER_DATABASE_URL, or its name with _FILE]\n",
 		"\nWork:\n  --slots NUMBER\n        tasks at once\n        [default 4, 1 to 100, KSER_SLOTS]\n",
-		"  --watch\n        look at files | again\n        [default no, KSER_WATCH]\n",
+		"  --watch[=yes|no]\n        look at files | again\n        [default no, KSER_WATCH]\n",
 		"  --level debug|info|error\n",
 		"  seal-key, which is no flag\n        opens what is sealed\n        [KSER_SEAL_KEY]\n",
 		"\nGeneral:\n",
@@ -415,7 +437,7 @@ Test(settings, reference_page)
 		"## kser-test\n\nTests settings. Section `[test]` of the file.\n\n### Connections\n\n| flag | environment | default | range | what it is |\n|---|---|---|---|---|\n"
 		"| `--brokers` TEXT | `KSER_BROKERS` | `127.0.0.1:9092` |  | where Kafka is |\n",
 		"| `--drain-timeout` DURATION | `KSER_DRAIN_TIMEOUT` | `10s` | 0ms to 10m | at the end |\n",
-		"| `--watch` | `KSER_WATCH` | `no` |  | look at files \\| again |\n",
+		"| `--watch` [=yes\\|no] | `KSER_WATCH` | `no` |  | look at files \\| again |\n",
 		"| `--level` debug\\|info\\|error |",
 		"| no flag SECRET | `KSER_SEAL_KEY` |  |  | opens what is sealed |\n",
 	};

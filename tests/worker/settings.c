@@ -62,10 +62,10 @@ Test(settings, lists_all_mistakes, .init = cr_redirect_stderr)
 		"[worker]\nslots = 0\nqueue = a b\n[what]\nx = 1\n"
 		"[entrypoint a]\ncommand = 'open\ntimeout = 5\ncolour = red\nenv.KSER_TASK = mine\n"
 		"[entrypoint b]\ntimeout = 1s\n"
-		"[entrypoint c]\ncommand = true\ncommand = false\n", &settings, &status), E_INVALID);
+		"[entrypoint d]\n[entrypoint c]\ncommand = true\ncommand = false\n", &settings, &status), E_INVALID);
 	cr_expect_eq(status, 2);
 	static const char *const wanted[] = {"slots: 0", "the queue \"a b\"", "unknown section [what]", "a: command: a ' is not closed", "a: timeout:",
-		"a: unknown key colour", "begin with KSER_", "b: has no command", "c: command is given twice"};
+		"a: unknown key colour", "begin with KSER_", "b: has no command", "d: has no command", "c: command is given twice"};
 	fflush(stderr);
 	FILE *redirected = cr_get_redirected_stderr();
 	char text[4096];
