@@ -3,6 +3,7 @@
  *
  *     cc -shared -fPIC plugin.c $(pkg-config --cflags kser-worker) -o plugin.so
  *     kser-worker --plugin ./plugin.so
+ *     kser submit --name plugin.sum --params '{"numbers": [1, 2, 3]}' --wait
  */
 
 #include <json-c/json.h>

@@ -12,7 +12,7 @@ Made from the programs' own tables; `tests/docs/metrics_page.sh build/dev write`
 
 Both daemons serve Prometheus metrics by HTTP when they are told to: `KSER_METRICS_ENABLED=yes` (only `yes` and `no` are taken), `KSER_METRICS_ADDRESS` (default
 `0.0.0.0`) and `KSER_METRICS_PORT`, names and defaults as in the Python library kser: a worker listens on 8888. An orchestrator listens on 8889, so that one of each can run on a host.
-Several workers on one host need a port each, or `0`: a free one, which the line `serving metrics` of the log tells. A port that cannot be had ends the program with status 1, an address that does not exist with 2.
+Several workers on one host need a port each, or `0`: a free one, which the line `serving metrics` of the log tells. A port that cannot be had or an address that is not this machine's ends the program with status 1, one that is no address with 2.
 
 `/metrics` has the text format 0.0.4. `/healthz` answers 200 while an orchestrator's sign of life in the database is recent enough to dispatch, or a worker's heartbeats are acknowledged; else 503.
 There is no password and no TLS: listen on an address that only the scraper reaches, or put a proxy before it. Slow and senseless clients cannot hold it up: a connection has one request and five seconds, and there are 32 at most.
