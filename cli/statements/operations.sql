@@ -5,7 +5,9 @@
 --   $6 text: only those whose tasks' default queue it is; null: any   $7 text: only those that this verb is for; null: any
 select id, name, status, held, priority, queue, key, to_jsonb(created_at) as created_at, to_jsonb(started_at) as started_at,
 	to_jsonb(finished_at) as finished_at, round(extract(epoch from coalesce(finished_at, clock_timestamp()) - started_at), 3) as seconds, retcode, error,
-	case when status = 'FAILED' then retval #>> '{error,message}' end as message
+	case when status = 'FAILED' then coalesce(retval #>> '{error,message}', (
+		-- What the engine refused or ended has no retval that says why.
+		select left(k.stderr, 500) from kser.tasks k where k.operation_id = operations.id and k.status = 'FAILED' order by k.position limit 1)) end as message
 from kser.operations
 where ($1::uuid[] is null or id = any ($1)) and ($2::kser.status is null or status = $2) and ($3::text is null or name = $3
 		or $3 ~ '[*?]' and name like replace(replace(regexp_replace($3, '([\\%_])', '\\\1', 'g'), '*', '%'), '?', '_'))

@@ -127,6 +127,19 @@ def test_waiting_for_a_failure(kser, database, processes):
     assert f"operation {id} is FAILED: Timeout: took\\x1b[2Jlonger\n" in waiting.text()
 
 
+# What the engine refuses or ends has its reason in stderr: there is no retval of it. The one of the operation is the worker's.
+def test_the_reason_of_a_refused_plan(kser, database, processes):
+    waiting = processes.start("kser", "--database", database, "submit", "--name", "echo", "--wait", name="waiting")
+    id = wait_until(lambda: waiting.text().strip(), 10, "the id")
+    kser.step(id, 0, "FAILED", 400, error="ValidationError", stderr="the plan is refused: tasks[0].entrypoint: must have 1 to 255 bytes, has 0\n", retval={"n": 1})
+    assert waiting.wait() == 6
+    reason = "the plan is refused: tasks[0].entrypoint: must have 1 to 255 bytes, has 0"
+    assert f"operation {id} is FAILED: ValidationError: {reason}" in waiting.text()
+    shown = json.loads(kser("show", id, "-o", "json").stdout)
+    assert shown["message"].strip() == shown["tasks"][0]["message"].strip() == reason
+    assert all(reason in kser(*command).stdout for command in (["ls"], ["show", id], ["watch", id]))
+
+
 def test_waiting_has_an_end(kser):
     done = kser("submit", "--name", "echo", "--wait", "--timeout", "200ms")
     assert done.returncode == 7 and "is PENDING" in done.stderr and len(done.stdout.split()) == 1
