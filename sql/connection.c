@@ -62,18 +62,23 @@ static enum status status_of_sqlstate(const char *sqlstate)
 	return E_FATAL;
 }
 
-static void trim(char *text)
+/* libpq's texts have several lines, some indented: one line of them, as much as fits. */
+static void in_one_line(const char *lines, char *text, size_t size)
 {
-	size_t length = strlen(text);
-	while (length > 0 && (text[length - 1] == '\n' || text[length - 1] == ' '))
-		text[--length] = '\0';
+	size_t used = 0;
+	text[0] = '\0';
+	while (*(lines += strspn(lines, "\n\t ")) && used < size - 1) {
+		int length = (int)strcspn(lines, "\n");
+		snprintf(text + used, size - used, "%s%.*s", used ? "; " : "", length, lines);
+		used += strlen(text + used);
+		lines += length;
+	}
 }
 
 static enum status fail_gone(struct connection *connection, const char *what, struct error *err)
 {
 	char reason[300];
-	snprintf(reason, sizeof reason, "%s", connection->pg ? PQerrorMessage(connection->pg) : "");
-	trim(reason);
+	in_one_line(connection->pg ? PQerrorMessage(connection->pg) : "", reason, sizeof reason);
 	PQfinish(connection->pg);
 	connection->pg = NULL;
 	return fail(err, E_RETRY, "%s%s%s", what, reason[0] ? ": " : "", reason);
@@ -156,8 +161,7 @@ enum status connection_open(const char *conninfo, const char *application, enum 
 		return fail(err, E_FATAL, "cannot connect to the database: out of memory");
 	if (PQstatus(pg) == CONNECTION_BAD || !connect_finishes(pg)) {
 		char reason[300];
-		snprintf(reason, sizeof reason, "%s", PQerrorMessage(pg));
-		trim(reason);
+		in_one_line(PQerrorMessage(pg), reason, sizeof reason);
 		const char *sqlstate = refusal_sqlstate(pg);
 		PQfinish(pg);
 		enum status status = fail(err, sqlstate ? E_INVALID : E_RETRY, "could not connect to the database: %s", reason[0] ? reason : "no answer in time");

@@ -54,6 +54,9 @@ $$;
 -- Locks one operation for a verb, waiting for whoever has it. Raises P0002 when there is none.
 create or replace function kser.lock_current(operation uuid) returns void language plpgsql volatile as $$
 begin
+	if operation is null then
+		raise exception using errcode = '22004', message = 'operation: is null, must be the id of an operation';
+	end if;
 	perform kser.begin_verb();
 	perform kser.lock_task(operation, true);
 	perform from kser.operations o where o.id = operation for update;

@@ -60,6 +60,7 @@ def test_other_functions_are_refused_and_replaced(kser, database):
 def test_a_database_that_is_away_is_one_clear_line(bare, command):
     done = bare("--database", "postgresql://postgres@127.0.0.1:1/x", *command)
     assert done.returncode == 1 and "could not connect to the database" in done.stderr and done.stderr.count("\n") == 1
+    assert "\\" not in done.stderr and "refused; Is the server running" in done.stderr, done.stderr
 
 
 def test_a_database_that_does_not_exist(bare, postgres):

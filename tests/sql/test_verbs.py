@@ -189,6 +189,8 @@ def test_one_with_no_task_to_go_on_with_is_ended(engine, play, name, ended):
 def test_what_does_not_exist(engine, play, name):
     with pytest.raises(psycopg2.errors.NoDataFound, match=NOBODY):
         engine.value(f"select kser.{name}(%s)", NOBODY)
+    with pytest.raises(psycopg2.errors.NullValueNotAllowed, match="operation: is null"):
+        engine.value(f"select kser.{name}(null)")
     there = play.pending()
     rows = {str(r["operation_id"]): r["answer"] for r in engine.rows(f"select * from kser.{name}_many(%s::uuid[])", [NOBODY, there, there, None])}
     assert rows == {NOBODY: "missing", str(there): {"cancel": "withdrawn", "pause": "paused", "resume": "resumed", "retry": "refused"}[name]}
