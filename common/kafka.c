@@ -210,13 +210,30 @@ static enum status set_user(rd_kafka_conf_t *conf, const struct properties *user
 	return E_OK;
 }
 
+/* librdkafka takes any port, and then waits for ever for an answer. What is no number is left to it. */
+static enum status check_ports(const char *brokers, struct error *err)
+{
+	for (const char *at = brokers; *at; at += strspn(at, ",")) {
+		size_t length = strcspn(at, ",");
+		const char *colon = memrchr(at, ':', length);
+		size_t digits = colon ? strspn(colon + 1, "0123456789") : 0;
+		long port = digits && colon + 1 + digits == at + length ? strtol(colon + 1, NULL, 10) : 1;
+		if (port < 1 || port > 65535)
+			return fail(err, E_INVALID, "brokers: %.*s: a port is 1 to 65535", length > 300 ? 300 : (int)length, at);
+		at += length;
+	}
+	return E_OK;
+}
+
 static enum status set_common(rd_kafka_conf_t *conf, const char *brokers, const char *client_id, void *opaque, struct error *err)
 {
 	if (!brokers || !brokers[0])
 		return fail(err, E_INVALID, "brokers: is empty, must be host:port, separated by commas");
 	rd_kafka_conf_set_log_cb(conf, tell);
 	rd_kafka_conf_set_opaque(conf, opaque);
-	enum status status = set_property(conf, "bootstrap.servers", brokers, err);
+	enum status status = check_ports(brokers, err);
+	if (!status)
+		status = set_property(conf, "bootstrap.servers", brokers, err);
 	if (!status)
 		status = set_property(conf, "client.id", client_id, err);
 	if (!status)

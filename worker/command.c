@@ -112,6 +112,8 @@ static enum status read_file(const char *path, struct buffer *out, struct error 
 	enum status status = E_OK;
 	if (fstat(fd, &info) || !S_ISREG(info.st_mode))
 		status = fail(err, E_INVALID, "is not a regular file");
+	else if (info.st_size > MESSAGE_BYTES_MAX)
+		status = fail(err, E_INVALID, "has %lld bytes, %d are the limit", (long long)info.st_size, MESSAGE_BYTES_MAX);
 	while (!status && out->length <= MESSAGE_BYTES_MAX) {
 		ssize_t got = read(fd, buffer_reserve(out, 65536), 65536);
 		if (got < 0)

@@ -94,6 +94,21 @@ Test(kafka, wrong_properties_are_named)
 	cr_expect_not_null(strstr(err.text, "max.poll.interval.ms"), "%s", err.text);
 }
 
+Test(kafka, ports_of_brokers)
+{
+	static const struct { const char *brokers, *wrong; } cases[] = {
+		{"foo:99999", "foo:99999"}, {"foo:1,bar:0", "bar:0"}, {"PLAINTEXT://foo:65536", "PLAINTEXT://foo:65536"}, {"foo:99999999999999999999", "foo:9999"},
+		{"127.0.0.1:65535,127.0.0.1,[::1]:9092", NULL}, {"127.0.0.1:1,", NULL}};
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct error err = {0};
+		rd_kafka_t *client;
+		enum status status = kafka_producer(cases[i].brokers, NULL, "test", NULL, NULL, &client, &err);
+		cr_expect_eq(status, cases[i].wrong ? E_INVALID : E_OK, "%s: %s", cases[i].brokers, err.text);
+		cr_expect(!cases[i].wrong || (strstr(err.text, cases[i].wrong) && strstr(err.text, "a port is 1 to 65535")), "%s", err.text);
+		kafka_producer_close(client, 0);
+	}
+}
+
 Test(kafka, no_brokers_given)
 {
 	struct error err = {0};

@@ -302,6 +302,7 @@ Test(command, bad_result_file)
 	end(&ran);
 	ran = run("sh -c 'head -c 3000000 /dev/zero > $KSER_RESULT_FILE'", "{}", 0);
 	cr_expect_eq(retcode(&ran), 500);
+	cr_expect_str_eq(error_part(&ran, "message"), "result file: has 3000000 bytes, 1048576 are the limit");
 	end(&ran);
 }
 
