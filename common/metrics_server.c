@@ -7,7 +7,6 @@
 #include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +18,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/memory.h"
+#include "common/thread.h"
 
 #define CONNECTIONS_MAX 32
 #define CONNECTION_BYTES_MAX (16 * 1024) /* for the request's head */
@@ -177,21 +177,8 @@ static void tell_where(struct metrics_server *server, int fd)
 	char host[100] = "", port[16] = "";
 	if (getsockname(fd, (struct sockaddr *)&at, &length) == 0)
 		getnameinfo((struct sockaddr *)&at, length, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV);
-	server->port = atoi(port);
+	server->port = (int)strtol(port, NULL, 10);
 	log_info("serving metrics", "address", host, "port", port);
-}
-
-/* Signals are for other threads. */
-static bool start_thread(struct metrics_server *server)
-{
-	sigset_t all, before;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	bool started = pthread_create(&server->thread, NULL, serve, server) == 0;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (started)
-		pthread_setname_np(server->thread, "kser-metrics");
-	return started;
 }
 
 static void close_all(struct metrics_server *server)
@@ -212,9 +199,10 @@ static enum status start_daemon(struct metrics_server *server, struct error *err
 		MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(server->setup.visit_ms / 1000 + 1),
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES_MAX, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_END);
 	server->listen_fd = -1;
-	if (!server->daemon || server->stop_fd < 0 || !start_thread(server))
+	if (!server->daemon || server->stop_fd < 0)
 		return fail(err, E_FATAL, "cannot serve metrics: %s", strerror(errno));
-	return E_OK;
+	int error = thread_start(&server->thread, "kser-metrics", serve, server);
+	return error ? fail(err, E_FATAL, "cannot serve metrics: %s", strerror(error)) : E_OK;
 }
 
 enum status metrics_server_start(const struct metrics_server_setup *setup, struct metrics_server **server, struct error *err)

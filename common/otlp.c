@@ -2,7 +2,6 @@
 
 #include <curl/curl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include "common/limits.h"
 #include "common/log.h"
 #include "common/memory.h"
+#include "common/thread.h"
 #include "common/url.h"
 #include "common/utf8.h"
 
@@ -486,18 +486,6 @@ static void otlp_free(struct otlp *otlp)
 	free(otlp);
 }
 
-static bool start_thread(struct otlp *otlp)
-{
-	sigset_t all, before;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	bool started = pthread_create(&otlp->thread, NULL, export_spans, otlp) == 0;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (started)
-		pthread_setname_np(otlp->thread, "kser-otlp");
-	return started;
-}
-
 static struct otlp *otlp_new(void)
 {
 	struct otlp *otlp = xcalloc(1, sizeof *otlp);
@@ -530,7 +518,7 @@ enum status otlp_open(const struct otlp_settings *settings, const char *instance
 	if (!status) {
 		set_options(made);
 		make_head(made, settings->service, instance);
-		if (!start_thread(made))
+		if (thread_start(&made->thread, "kser-otlp", export_spans, made))
 			status = fail(err, E_FATAL, "cannot start the thread that exports spans");
 	}
 	if (status) {

@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -10,6 +9,7 @@
 #include "common/fault.h"
 #include "common/log.h"
 #include "common/memory.h"
+#include "common/thread.h"
 #include "worker/answer.h"
 #include "worker/result.h"
 #include "worker/router.h"
@@ -115,21 +115,16 @@ static void *work(void *argument)
 
 /* ---- the threads ---- */
 
-/* Signals go to the thread that waits for them; a command's broken pipe is an error code here. */
+/* Without signals: a command's broken pipe is an error code here. */
 static void start_threads(struct slots *slots, size_t wanted)
 {
-	sigset_t all, before;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
 	for (; slots->count < wanted && slots->count < slots->setup.threads_max; slots->count++) {
-		int error = pthread_create(&slots->threads[slots->count], NULL, work, slots);
+		int error = thread_start(&slots->threads[slots->count], "kser-slot", work, slots);
 		if (error) {
 			log_warning("could not start another thread", "threads", LOG_INT(slots->count), "error", strerror(error));
 			break;
 		}
-		pthread_setname_np(slots->threads[slots->count], "kser-slot");
 	}
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 struct slots *slots_start(const struct slots_setup *setup)
