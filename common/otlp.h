@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "common/error.h"
+#include "common/settings.h"
 #include "common/slice.h"
 #include "common/trace.h"
 
@@ -25,6 +26,19 @@ struct otlp_settings {
 	const char *headers;         /* name=value,name=value, values percent-encoded: secret */
 	const char *service;         /* service.name */
 };
+
+/* The rows of a program's table of settings that fill it; `at`: its offset in the program's struct. */
+#define OTLP_SETTINGS(at) \
+	{.name = "otlp-endpoint", .environment = "OTEL_EXPORTER_OTLP_ENDPOINT", .kind = SETTING_URL, .offset = (at) + offsetof(struct otlp_settings, endpoint), .fallback = "", \
+		.help = "traces are exported by OTLP/HTTP to this URL with /v1/traces behind it; empty: to jaeger-host, or not at all"}, \
+	{.name = "otlp-traces-endpoint", .environment = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", .kind = SETTING_URL, .offset = (at) + offsetof(struct otlp_settings, traces_endpoint), \
+		.fallback = "", .help = "the whole URL that traces are exported to, in place of otlp-endpoint"}, \
+	{.name = "otlp-headers", .environment = "OTEL_EXPORTER_OTLP_HEADERS", .kind = SETTING_SECRET, .offset = (at) + offsetof(struct otlp_settings, headers), .fallback = "", \
+		.help = "headers of such a request: name=value, separated by commas, values percent-encoded"}, \
+	{.name = "jaeger-host", .environment = "JAEGER_HOST", .kind = SETTING_TEXT, .offset = (at) + offsetof(struct otlp_settings, jaeger_host), .fallback = "", \
+		.help = "a Jaeger that traces are exported to, by OTLP/HTTP on its port 4318, when no OTLP endpoint is given"}, \
+	{.name = "service-name", .environment = "OTEL_SERVICE_NAME", .kind = SETTING_TEXT, .offset = (at) + offsetof(struct otlp_settings, service), .fallback = "kser", \
+		.help = "the service of exported spans"}
 
 /* Whether spans are to be exported at all. */
 bool otlp_is_wanted(const struct otlp_settings *settings);

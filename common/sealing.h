@@ -9,6 +9,7 @@
 #include "common/buffer.h"
 #include "common/error.h"
 #include "common/message.h"
+#include "common/settings.h"
 #include "common/slice.h"
 
 struct sealing; /* opaque */
@@ -27,6 +28,15 @@ struct sealing_settings {
 	int plaintext;        /* enum plaintext */
 };
 extern const char *const sealing_plaintext_choices[];
+
+/* The rows of a program's table of settings that fill it; `at`: its offset in the program's struct. */
+#define SEALING_SETTINGS(at) \
+	{.name = "secretbox-key", .kind = SETTING_KEY, .offset = (at) + offsetof(struct sealing_settings, key), .fallback = "", \
+		.help = "seals messages: 32 bytes in base64, or several of them, of which the first seals and all open"}, \
+	{.name = "secretbox-key-file", .kind = SETTING_TEXT, .offset = (at) + offsetof(struct sealing_settings, key_file), .fallback = "", \
+		.help = "a file with the same, read again at SIGHUP; neither of the two: messages are plaintext"}, \
+	{.name = "secretbox-plaintext", .kind = SETTING_CHOICE, .offset = (at) + offsetof(struct sealing_settings, plaintext), .fallback = "refuse", \
+		.choices = sealing_plaintext_choices, .help = "what becomes of plaintext where there is a key: refused, read as well, or read and sent too; for moving a running fleet"}
 
 /* E_OK: *sealing is NULL when there is no key. E_INVALID: as keyring_open, or plaintext is allowed where nothing else is known. */
 MUST_USE enum status sealing_open(const struct sealing_settings *settings, struct sealing **sealing, struct error *err);
