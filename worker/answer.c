@@ -19,9 +19,8 @@ static void compose(struct answer *answer, const struct message *task, const str
 	buffer_reset(&answer->result);
 	buffer_reset(&answer->inherited);
 	buffer_reset(&answer->plan);
-	struct result previous = {0};
-	bool has_previous = task->result.kind == JSON_OBJECT && result_parse(task->result, &previous, NULL) == E_OK;
-	result_add_sum(&answer->result, &answer->inherited, task->uuid.text, has_previous ? &previous : NULL, own);
+	struct result previous;
+	result_add_sum(&answer->result, &answer->inherited, task->uuid.text, result_before(task, &previous), own);
 	if (own->task_count > 0 && own->retcode == 0) {
 		buffer_add_char(&answer->plan, '[');
 		buffer_add_slice(&answer->plan, buffer_slice(&own->tasks));

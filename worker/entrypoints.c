@@ -37,6 +37,12 @@ static bool is_name(const char *name)
 	return name && message_check_entrypoint(slice_of(name), NULL) == E_OK;
 }
 
+const char *entrypoint_class_name(const char *name)
+{
+	const char *dot = strrchr(name, '.');
+	return dot && dot[1] ? dot + 1 : name;
+}
+
 static char **copy_names(const char *const *names)
 {
 	size_t count = 0;
@@ -67,8 +73,7 @@ enum status entrypoints_add(struct entrypoints *entrypoints, const struct kser_e
 	struct entrypoint *entrypoint = xcalloc(1, sizeof *entrypoint);
 	entrypoint->name = xstrdup(given->name);
 	entrypoint->required = copy_names(given->required);
-	const char *dot = strrchr(entrypoint->name, '.');
-	entrypoint->class_name = dot && dot[1] ? dot + 1 : entrypoint->name;
+	entrypoint->class_name = entrypoint_class_name(entrypoint->name);
 	entrypoint->run = given->run;
 	entrypoint->triggers = (struct triggers){.postinit = given->postinit, .prerun = given->prerun, .postrun = given->postrun,
 		.onsuccess = given->onsuccess, .onerror = given->onerror};

@@ -53,6 +53,9 @@ MUST_USE enum status entrypoints_add_operation(struct entrypoints *entrypoints, 
 /* Those of a worker. */
 struct entrypoints *worker_entrypoints(struct kser_worker *worker);
 
+/* What log lines and spans call an entrypoint of that name: its part behind the last dot, as the Python library does; within `name`. */
+const char *entrypoint_class_name(const char *name);
+
 /* NULL when there is none of that name. */
 const struct entrypoint *entrypoints_find(const struct entrypoints *entrypoints, struct slice name);
 

@@ -20,22 +20,25 @@ static enum kser_outcome run_hook(const struct command *command, enum hook hook,
 	return outcome;
 }
 
+/* Within the command's own limit and the task's. */
+static enum kser_outcome run_in_time(const struct command *command, enum hook hook, struct kser_task *task, struct kser_result *result)
+{
+	return run_hook(command, hook, task, result, task_left_ms(task, command->timeout_ms));
+}
+
 static enum kser_outcome prerun(struct kser_task *task, struct kser_result *result, void *context)
 {
-	const struct command *command = context;
-	return run_hook(command, HOOK_PRERUN, task, result, task_left_ms(task, command->timeout_ms));
+	return run_in_time(context, HOOK_PRERUN, task, result);
 }
 
 static enum kser_outcome postrun(struct kser_task *task, struct kser_result *result, void *context)
 {
-	const struct command *command = context;
-	return run_hook(command, HOOK_POSTRUN, task, result, task_left_ms(task, command->timeout_ms));
+	return run_in_time(context, HOOK_POSTRUN, task, result);
 }
 
 static enum kser_outcome onsuccess(struct kser_task *task, struct kser_result *result, void *context)
 {
-	const struct command *command = context;
-	return run_hook(command, HOOK_ONSUCCESS, task, result, task_left_ms(task, command->timeout_ms));
+	return run_in_time(context, HOOK_ONSUCCESS, task, result);
 }
 
 static enum kser_outcome onerror(struct kser_task *task, struct kser_result *result, void *context)

@@ -100,9 +100,8 @@ static void make_whole(const struct life *life)
 {
 	const struct message *message = &life->task->message;
 	struct result previous;
-	bool has_previous = message->result.kind == JSON_OBJECT && result_parse(message->result, &previous, NULL) == E_OK;
 	if (!life->result->whole)
-		result_join(life->result, message->uuid.text, has_previous ? &previous : NULL);
+		result_join(life->result, message->uuid.text, result_before(message, &previous));
 }
 
 /* As it leaves onerror, the result counts. Of a task that is to end nobody is told: what becomes of it is decided elsewhere. */

@@ -61,13 +61,6 @@ static struct kser_task *task_of(const struct entrypoints *entrypoints, struct b
 	return task;
 }
 
-static void add_text(struct buffer *out, const char *text)
-{
-	struct buffer clean CLEANUP(buffer_clear) = {0};
-	output_add_clean(&clean, slice_of(text));
-	buffer_add_json_string(out, buffer_slice(&clean));
-}
-
 struct kser_task *made_new(const struct entrypoints *entrypoints, const char *entrypoint, const char *uuid, struct slice params, struct kser_result *result)
 {
 	struct buffer text = {0};
@@ -76,9 +69,9 @@ struct kser_task *made_new(const struct entrypoints *entrypoints, const char *en
 	uuid_generate_random(drawn);
 	uuid_unparse_lower(drawn, room);
 	buffer_add_text(&text, "{\"uuid\":");
-	add_text(&text, uuid ? uuid : room);
+	output_add_clean_string(&text, slice_of(uuid ? uuid : room));
 	buffer_add_text(&text, ",\"entrypoint\":");
-	add_text(&text, entrypoint);
+	output_add_clean_string(&text, slice_of(entrypoint));
 	buffer_add_text(&text, ",\"params\":");
 	buffer_add_slice(&text, params);
 	buffer_add_char(&text, '}');
@@ -223,9 +216,8 @@ char *kser_task_to_message(struct kser_task *task, const struct kser_result *res
 void made_load_result(const struct kser_task *task, struct kser_result *result)
 {
 	struct result own;
-	bool has_own = task->message.result.kind == JSON_OBJECT && result_parse(task->message.result, &own, NULL) == E_OK;
 	result_clear(result);
-	result_join(result, task->message.uuid.text, has_own ? &own : NULL);
+	result_join(result, task->message.uuid.text, result_before(&task->message, &own));
 	result_close(result);
 }
 
@@ -315,9 +307,8 @@ static enum kser_outcome refuse_previous(struct kser_result *result, const struc
 static void join(const struct kser_task *task, struct kser_result *result)
 {
 	struct result previous;
-	bool has_previous = task->message.result.kind == JSON_OBJECT && result_parse(task->message.result, &previous, NULL) == E_OK;
 	if (!result->whole && !result->raised)
-		result_join(result, task->message.uuid.text, has_previous ? &previous : NULL);
+		result_join(result, task->message.uuid.text, result_before(&task->message, &previous));
 	result_close(result);
 }
 

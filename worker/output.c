@@ -36,6 +36,13 @@ void output_add_clean(struct buffer *out, struct slice text)
 	}
 }
 
+void output_add_clean_string(struct buffer *out, struct slice text)
+{
+	struct buffer clean CLEANUP(buffer_clear) = {0};
+	output_add_clean(&clean, text);
+	buffer_add_json_string(out, buffer_slice(&clean));
+}
+
 /* The longest beginning of at most `most` bytes that ends between two characters. */
 static size_t whole_characters(const char *bytes, size_t most)
 {

@@ -25,3 +25,6 @@ void output_add_text(struct buffer *out, const struct output *output);
 
 /* Adds `text` with every byte that is no UTF-8, and every NUL, replaced by U+FFFD. */
 void output_add_clean(struct buffer *out, struct slice text);
+
+/* The same as a JSON string. */
+void output_add_clean_string(struct buffer *out, struct slice text);

@@ -55,13 +55,6 @@ static const char *message_id(const char *name)
 	return "Err-00000";
 }
 
-static void add_clean_string(struct buffer *out, struct slice text)
-{
-	struct buffer clean CLEANUP(buffer_clear) = {0};
-	output_add_clean(&clean, text);
-	buffer_add_json_string(out, buffer_slice(&clean));
-}
-
 /* What only came from before goes when something new is said. */
 static void drop_carried(struct output *output, bool *carried)
 {
@@ -80,11 +73,11 @@ static void put_error(struct kser_result *result, int32_t code, const char *name
 	buffer_add_text(&error, "{\"code\":");
 	buffer_add_int(&error, result->retcode);
 	buffer_add_text(&error, ",\"name\":");
-	add_clean_string(&error, slice_of(name ? name : "InternalError"));
+	output_add_clean_string(&error, slice_of(name ? name : "InternalError"));
 	buffer_add_text(&error, ",\"message\":");
 	buffer_add_json_string(&error, buffer_slice(&result->message));
 	buffer_add_text(&error, ",\"msgid\":");
-	add_clean_string(&error, slice_of(msgid ? msgid : message_id(name ? name : "InternalError")));
+	output_add_clean_string(&error, slice_of(msgid ? msgid : message_id(name ? name : "InternalError")));
 	buffer_add_text(&error, ",\"extra\":");
 	buffer_add_slice(&error, extra.length ? extra : slice_of("{}"));
 	buffer_add_text(&error, ",\"stack\":null}");
@@ -350,7 +343,7 @@ void kser_result_add_task(struct kser_result *result, const char *entrypoint, st
 	}
 	struct buffer task CLEANUP(buffer_clear) = {0};
 	buffer_add_text(&task, "{\"entrypoint\":");
-	add_clean_string(&task, slice_of(entrypoint));
+	output_add_clean_string(&task, slice_of(entrypoint));
 	buffer_add_text(&task, ",\"params\":");
 	buffer_add_slice(&task, params ? object_text(params) : slice_of("{}"));
 	buffer_add_char(&task, '}');
@@ -458,6 +451,11 @@ static void carry_output(struct output *output, struct json_value previous, bool
 	struct slice text = json_string(previous, &scratch);
 	output_add(output, text.start, text.length);
 	*carried = text.length > 0;
+}
+
+const struct result *result_before(const struct message *message, struct result *room)
+{
+	return message->result.kind == JSON_OBJECT && result_parse(message->result, room, NULL) == E_OK ? room : NULL;
 }
 
 void result_join(struct kser_result *result, struct slice uuid, const struct result *previous)

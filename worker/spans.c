@@ -5,6 +5,7 @@
 #include "common/clock.h"
 #include "common/limits.h"
 #include "common/memory.h"
+#include "worker/entrypoints.h"
 #include "worker/result.h"
 #include "worker/task.h"
 
@@ -35,9 +36,8 @@ static int64_t now_us(const struct task_trace *trace)
 static void add_name(struct buffer *name, const struct notice *notice, const char *action)
 {
 	struct buffer scratch CLEANUP(buffer_clear) = {0};
-	const char *dot = strrchr(notice->entrypoint, '.');
 	struct slice uuid = json_string(notice->task->message.uuid, &scratch);
-	buffer_add_text(name, dot && dot[1] ? dot + 1 : notice->entrypoint);
+	buffer_add_text(name, entrypoint_class_name(notice->entrypoint));
 	buffer_add_char(name, '[');
 	buffer_add_slice(name, uuid);
 	buffer_printf(name, "] - %s", action);

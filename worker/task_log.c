@@ -122,8 +122,7 @@ static void add_class(struct buffer *out, const struct kser_task *task)
 {
 	struct buffer name CLEANUP(buffer_clear) = {0};
 	add_name(&name, task);
-	const char *text = buffer_slice(&name).start, *dot = strrchr(text, '.');
-	buffer_add_text(out, dot && dot[1] ? dot + 1 : text);
+	buffer_add_text(out, entrypoint_class_name(buffer_slice(&name).start));
 }
 
 void kser_task_log(struct kser_task *task, enum kser_log_level level, const char *format, ...)
