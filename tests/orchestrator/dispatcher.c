@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/limits.h"
 #include "common/seal.h"
+#include "tests/support/ignore_log.h"
 
 #define WAIT_MS 20000
 
@@ -32,14 +33,6 @@ static void acknowledged(void *context, struct origin origin)
 	struct stage *mine = context;
 	mine->acknowledged++;
 	mine->last = origin;
-}
-
-static void ignore_log(const rd_kafka_t *client, int level, const char *facility, const char *text)
-{
-	(void)client;
-	(void)level;
-	(void)facility;
-	(void)text;
 }
 
 static void set_up(struct sealing *sealing)

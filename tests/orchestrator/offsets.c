@@ -9,6 +9,7 @@
 
 #include "common/kafka.h"
 #include "common/memory.h"
+#include "tests/support/ignore_log.h"
 
 #define TIMEOUT_MS 10000
 #define PARTITIONS 4
@@ -27,14 +28,6 @@ struct stage {
 
 static struct stage stage;
 static const struct properties none;
-
-static void ignore_log(const rd_kafka_t *client, int level, const char *facility, const char *text)
-{
-	(void)client;
-	(void)level;
-	(void)facility;
-	(void)text;
-}
 
 static void setup(void)
 {

@@ -5,6 +5,7 @@
 
 #include "common/clock.h"
 #include "common/limits.h"
+#include "tests/support/ignore_log.h"
 
 /* ---- names ---- */
 
@@ -126,11 +127,6 @@ struct cluster {
 	rd_kafka_mock_cluster_t *mock;
 	const char *brokers;
 };
-
-static void ignore_log(const rd_kafka_t *client, int level, const char *facility, const char *text)
-{
-	(void)client, (void)level, (void)facility, (void)text;
-}
 
 static struct cluster cluster_open(void)
 {

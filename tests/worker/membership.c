@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "tests/support/ignore_log.h"
 
 #define WAIT_MS 30000
 
@@ -23,14 +24,6 @@ struct stage {
 
 static struct stage stage;
 static struct property not_known = {.name = (char[]){"no.such.property"}, .value = (char[]){"1"}};
-
-static void ignore_log(const rd_kafka_t *client, int level, const char *facility, const char *text)
-{
-	(void)client;
-	(void)level;
-	(void)facility;
-	(void)text;
-}
 
 static void joined(void *context, rd_kafka_t *consumer)
 {

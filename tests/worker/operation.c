@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "common/limits.h"
+#include "tests/worker/nested.h"
 #include "tests/worker/task_text.h"
 #include "worker/made.h"
 #include "worker/router.h"
@@ -315,17 +316,6 @@ Test(operation, nothing_of_the_outer_task_stays)
 	cr_expect_not(kser_task_cancelled(task));
 	cr_expect_eq(kser_execute(task, NULL, &result, NULL), KSER_SUCCESS);
 	kser_task_free(task);
-}
-
-static struct json_object *nested_arrays(int depth)
-{
-	struct json_object *value = json_object_new_array();
-	for (int i = 1; i < depth; i++) {
-		struct json_object *outer = json_object_new_array();
-		json_object_array_add(outer, value);
-		value = outer;
-	}
-	return value;
 }
 
 /* A value that is as deep as one may be is still a value, but no message holds it with what is around it. */

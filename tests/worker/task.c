@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "common/limits.h"
 #include "common/log.h"
+#include "tests/worker/nested.h"
 #include "tests/worker/task_text.h"
 
 Test(task, tells_what_it_is)
@@ -33,17 +34,6 @@ Test(task, tells_what_it_is)
 	cr_expect_not(kser_task_cancelled(task));
 	task_forget(task);
 	task_free(task);
-}
-
-static struct json_object *nested_arrays(int depth)
-{
-	struct json_object *value = json_object_new_array();
-	for (int i = 1; i < depth; i++) {
-		struct json_object *outer = json_object_new_array();
-		json_object_array_add(outer, value);
-		value = outer;
-	}
-	return value;
 }
 
 /* Deeper than it may lie in a message: the reply would be no message. What was given out before stays as it was. */
