@@ -20,6 +20,7 @@ from cdumay_result import Result  # noqa: E402
 from kser.entry import Entrypoint  # noqa: E402
 from kser.sequencing.operation import Operation  # noqa: E402
 from kser.sequencing.task import Task  # noqa: E402
+from kser_adapter import worker  # noqa: E402
 
 flavour, queue = sys.argv[1:]
 if os.environ.get("KSER_SECRETBOX_KEY") or os.environ.get("KSER_SECRETBOX_KEY_FILE"):
@@ -90,5 +91,23 @@ else:
 class FleetConsumer(Consumer):
     REGISTRY = Controller
 
+
+def be_deaf_at_first():
+    """The first client hears nothing of its group."""
+    worker.REJOIN_AFTER = 1.0
+    poll, deaf = Consumer.BROKER.poll, []
+
+    def poll_unless_deaf(broker, seconds):
+        deaf.append(broker.consumer)
+        if broker.consumer is not deaf[0]:
+            return poll(broker, seconds)
+        time.sleep(seconds)
+        return None
+
+    Consumer.BROKER.poll = poll_unless_deaf
+
+
+if os.environ.get("DEAF_AT_FIRST"):
+    be_deaf_at_first()
 
 FleetConsumer(config, queue=queue).run()

@@ -26,6 +26,8 @@ DESCRIBE_EVERY = 60.0
 REVOKE_WAIT = 3.0
 LAST_WAIT = 5.0
 RETRY_AFTER = 1.0
+REJOIN_AFTER = 12.0  # without an assignment for so long it joins the group anew, as the C workers' rejoin-after
+REJOIN_MAX = 60.0
 AHEAD_MAX = 2048
 REMEMBERED = 10000
 
@@ -96,6 +98,8 @@ class Worker:
         self.owed = {}                         # partition → offset whose commit did not get through
         self.owed_at = 0                       # when these are tried next
         self.careful_below = {}                # by partition, for this assignment
+        self.unassigned = None                 # since when the group owes us an assignment, be it of no partition
+        self.rejoin_after = REJOIN_AFTER       # how long that is borne: grows with each time that it did not help
         self.told_at = -BEAT_EVERY             # of the last heartbeat: when, and what it said
         self.told_free = True
         self.told_partitions = None
@@ -246,7 +250,7 @@ class Worker:
     # ---- intake ----
 
     def take(self):
-        self.broker.join(self.assigned, self.revoked, self.stopping)
+        self.subscribe(lambda: self.broker.join(self.assigned, self.revoked, self.stopping))
         self.joined.set()
         try:
             while not self.stopping.is_set() and not is_told("TERMINATE_FILE"):
@@ -254,11 +258,27 @@ class Worker:
                     self.pause()
                     continue
                 self.commit_owed()
+                self.rejoin_if_left_out()
                 record = self.broker.poll(0.2)
                 if record is not None:
                     self.work_off(record)
         finally:
             self.broker.leave()
+
+    def rejoin_if_left_out(self):
+        """A client that its group has forgotten may ask for ever without a word: its tasks would wait, and nobody would know why."""
+        if self.unassigned is None or time.monotonic() < self.unassigned + self.rejoin_after:
+            return
+        logger.warning("Consumer.Rejoining: no assignment for %.0f s", self.rejoin_after)
+        self.rejoin_after = min(2 * self.rejoin_after, REJOIN_MAX)
+        self.subscribe(lambda: self.broker.rejoin(self.stopping))
+
+    def subscribe(self, join):
+        """The wait for an assignment begins behind the one for the topic, which may be made any time later."""
+        self.unassigned = float("inf")
+        join()
+        if self.unassigned is not None:
+            self.unassigned = time.monotonic()
 
     def pause(self):
         """kser's pause file: nothing is taken while it is there, but the group is served."""
@@ -348,6 +368,7 @@ class Worker:
         return record.offset < self.careful_below[record.partition]
 
     def assigned(self, partitions):
+        self.unassigned, self.rejoin_after = None, REJOIN_AFTER
         with self.lock:
             for partition in partitions:
                 self.careful_below.pop(partition, None)
@@ -356,6 +377,7 @@ class Worker:
 
     def revoked(self, partitions, lost=False):
         """What does not get through now is owed no more: a commit for a partition that is gone would set its new owner's offset back."""
+        self.unassigned = time.monotonic()
         self.pass_on(partitions, lost)
         for partition in partitions:
             self.owed.pop(partition, None)

@@ -52,6 +52,8 @@ class Broker:
         self.given_back = []
         self.keys = []
         self.commits_fail = 0
+        self.joins = 0
+        self.left_out = 0  # so many of them bring no assignment
 
     # what tests do
 
@@ -82,13 +84,18 @@ class Broker:
 
     def join(self, assigned, revoked, stopping):
         self.assigned, self.revoked = assigned, revoked
-        self.mine = {0}
-        assigned([0])
+        self.rejoin(stopping)
+
+    def rejoin(self, stopping):
+        self.joins += 1
+        if self.joins > self.left_out:
+            self.mine = {0}
+            self.assigned([0])
 
     def poll(self, seconds):
         while self.before_poll:
             self.before_poll.pop(0)()
-        if self.paused:
+        if self.paused or not self.mine:
             return None
         try:
             return self.records.get(timeout=seconds or 0.001)
@@ -156,7 +163,7 @@ class Broker:
 
 @pytest.fixture
 def quick(monkeypatch):
-    for name, seconds in (("CLAIM_AFTER", 0.2), ("CLAIM_EVERY", 0.2), ("RETRY_AFTER", 0.01), ("REVOKE_WAIT", 1)):
+    for name, seconds in (("CLAIM_AFTER", 0.2), ("CLAIM_EVERY", 0.2), ("RETRY_AFTER", 0.01), ("REVOKE_WAIT", 1), ("REJOIN_AFTER", 60)):
         monkeypatch.setattr(worker, name, seconds)
     monkeypatch.delenv("LOCK_FILE", raising=False)
     monkeypatch.delenv("TERMINATE_FILE", raising=False)
@@ -531,3 +538,29 @@ def test_a_commit_that_fails_while_the_partition_goes_is_not_made_up_for(broker,
     until(broker.replies, "its report")
     until(lambda: not made.owed, "nothing is owed")
     assert broker.commits() == []
+
+
+def test_without_an_assignment_it_joins_anew(broker, start, monkeypatch):
+    monkeypatch.setattr(worker, "REJOIN_AFTER", 0.2)
+    broker.left_out = 2
+    broker.put(dispatch(params={"name": "x"}))
+    made = start()
+    until(broker.commits, "a commit")
+    assert broker.joins == 3 and made.rejoin_after == 0.2, "the third brought one, and then it is patient no more"
+
+
+def test_also_when_what_it_had_was_taken(broker, start, monkeypatch):
+    monkeypatch.setattr(worker, "REJOIN_AFTER", 0.2)
+    start()
+    until(lambda: broker.joins == 1, "the first assignment")
+    broker.rebalance(lambda: broker.revoked([0]))
+    until(lambda: broker.joins == 2, "another one")
+
+
+def test_an_assignment_of_nothing_is_one(broker, start, monkeypatch):
+    """More workers than partitions: this one is spare."""
+    monkeypatch.setattr(worker, "REJOIN_AFTER", 0.2)
+    start()
+    broker.rebalance(lambda: (broker.revoked([0]), broker.assigned([])))
+    time.sleep(0.6)
+    assert broker.joins == 1
