@@ -33,6 +33,13 @@ def alive(pid):
         return False
 
 
+def command_line(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except OSError:  # it has ended
+        return None
+
+
 def descendants(pid):
     """The processes below `pid`, with their command lines: {pid: text}."""
     parents = {int(entry.name): parent_of(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()}
@@ -40,7 +47,7 @@ def descendants(pid):
     while added:
         added = {child for child, parent in parents.items() if parent in found} - found
         found |= added
-    return {child: Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ") for child in found - {pid} if Path(f"/proc/{child}").exists()}
+    return {child: line for child in found - {pid} if (line := command_line(child)) is not None}
 
 
 def left_behind(temporary):
