@@ -37,7 +37,8 @@ def test_the_mixed_fleet(kafka, prefix, binaries, tmp_path):
     done = subprocess.run([ROOT / "examples" / "fleet" / "run", "--bin", binaries, "--brokers", kafka.brokers, "--dir", tmp_path / "fleet"],
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=170,
                           env=clean_environment(KSER_TOPIC_PREFIX=prefix))
-    assert done.returncode == 0, done.stdout + done.stderr
+    logs = "".join(f"--- {log.name}\n{log.read_text(errors='replace')[-3000:]}\n" for log in (tmp_path / "fleet").glob("*-worker.log"))
+    assert done.returncode == 0, done.stdout + done.stderr + logs
     dice, yahtzee = re.findall(r"^trace .*?(?=\n\n|\Z)", done.stdout, re.S | re.M)
     steps = [("DiceRoll - PreRun", "DiceRoll - Execute"), ("DiceRoll - Run", "DiceRoll - Execute"), ("DiceRoll - PostRun", "DiceRoll - Execute")]
     assert nested(dice) == [("dice - Execute", None), *([("DiceRoll - Execute", "dice - Execute"), *steps] * 3)]
