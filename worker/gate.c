@@ -31,16 +31,24 @@ static void leave(struct gate *gate, struct kser_task *task)
 	task->gated = false;
 }
 
-/* Whether only others that run alone keep it here is noted in the task. */
-static bool may_pass(const struct gate *gate, struct kser_task *task, int64_t now_ms)
+/* Whether it is this task's turn to run alone; since when only others keep it here is noted in the task. */
+static bool has_turn(struct gate *gate, struct kser_task *task, int64_t now_ms)
 {
-	if (task->careful && task->standing != CLAIMED)
-		return false;
-	if (!task_is_alone(task) || !gate->alone)
-		return true;
-	if (task->ready_ms == 0)
+	if (!gate->alone) {
+		gate->alone = task;
+		gate->alone_ms = task->ready_ms ? task->ready_ms : now_ms;
+		task->ready_ms = 0;
+	} else if (gate->alone != task && task->ready_ms == 0) {
 		task->ready_ms = now_ms;
-	return false;
+	}
+	return gate->alone == task;
+}
+
+static bool may_pass(struct gate *gate, struct kser_task *task, int64_t now_ms)
+{
+	if (task_is_alone(task) && !has_turn(gate, task, now_ms))
+		return false;
+	return !task->careful || task->standing == CLAIMED;
 }
 
 struct kser_task *gate_take(struct gate *gate, int64_t now_ms)
@@ -54,13 +62,14 @@ struct kser_task *gate_take(struct gate *gate, int64_t now_ms)
 			continue;
 		}
 		leave(gate, task);
-		if (task_is_alone(task)) {
-			gate->alone = task;
-			gate->alone_ms = task->ready_ms ? task->ready_ms : now_ms;
-		}
 		return task;
 	}
 	return NULL;
+}
+
+struct kser_task *gate_next_alone(const struct gate *gate)
+{
+	return gate->alone && gate->alone->gated ? gate->alone : NULL;
 }
 
 void gate_forget(struct gate *gate, struct kser_task *task)

@@ -3,6 +3,10 @@
 /*
  * Tasks that may not enter the queue yet: until their claim is acknowledged, until another task that is to
  * run alone is done, or because one of their partition waits here before them. One thread.
+ *
+ * A task to run alone is one of those that may have killed their workers, and the next worker that it loses under
+ * claim ends it. So it must not be claimed while anything else could kill this worker: first its turn comes, then
+ * nothing else runs, then it is claimed, then it passes.
  */
 
 #include <stdbool.h>
@@ -16,7 +20,7 @@ struct gate {
 	struct kser_task *tasks; /* in the order in which they came */
 	size_t count;
 	size_t counts[PARTITIONS_MAX]; /* by partition */
-	struct kser_task *alone;  /* has passed and is to run, or runs, with nothing beside it */
+	struct kser_task *alone;  /* whose turn it is to run with nothing beside it: waits here for its claim, or has passed */
 	int64_t alone_ms;         /* since when it waits to be alone, monotonic */
 };
 
@@ -27,6 +31,9 @@ void gate_put(struct gate *gate, struct kser_task *task, int32_t partition);
 
 /* The next task that may go on, or NULL; it is out of the gate. Call it until there is none. */
 struct kser_task *gate_take(struct gate *gate, int64_t now_ms);
+
+/* The task whose turn it is to run alone and that waits here for its claim, or NULL. */
+struct kser_task *gate_next_alone(const struct gate *gate);
 
 /* The task is not to be run here any more, or has ended: it is out of the gate, and alone no more. */
 void gate_forget(struct gate *gate, struct kser_task *task);

@@ -57,6 +57,7 @@ struct intake {
 	int64_t round_ms;      /* when it began */
 	bool drained;          /* all that had come was taken */
 	bool reached_full;     /* nothing more may be taken in this round */
+	bool holding;          /* the queue is held for one that is to run alone */
 	int64_t blocked_ms;    /* since when there is no room; 0 = there is */
 	bool stopped;
 	bool revoking;         /* waits for what runs before it lets partitions go */
@@ -215,7 +216,7 @@ static bool is_careful(const struct partition *partition, const struct kser_task
 static void admit(struct intake *intake, const struct partition *partition, struct kser_task *task, int64_t offset)
 {
 	task->careful = is_careful(partition, task, offset);
-	if (task->careful)
+	if (task->careful && !task_is_alone(task))
 		claims_ask(intake->setup.claims, task);
 	if (gate_stops(intake->gate, task, partition->number))
 		gate_put(intake->gate, task, partition->number);
@@ -325,6 +326,17 @@ static void put_batch(struct intake *intake)
 	intake->batch_count = 0;
 }
 
+/* One that is to run alone is claimed when nothing else runs here any more. */
+static void make_way(struct intake *intake)
+{
+	struct kser_task *alone = gate_next_alone(intake->gate);
+	if (!alone && !intake->holding)
+		return;
+	intake->holding = alone != NULL;
+	if (queue_hold(intake->setup.queue, intake->holding) && alone)
+		claims_ask(intake->setup.claims, alone);
+}
+
 /* What waited at the gate and may go on. */
 static void open_gate(struct intake *intake)
 {
@@ -338,6 +350,7 @@ static void open_gate(struct intake *intake)
 			put_batch(intake);
 	}
 	put_batch(intake);
+	make_way(intake);
 }
 
 enum status intake_take(struct intake *intake, struct error *err)
@@ -358,6 +371,7 @@ enum status intake_take(struct intake *intake, struct error *err)
 			status = take_one(intake, record, err);
 	}
 	put_batch(intake);
+	open_gate(intake);
 	return status;
 }
 

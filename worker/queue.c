@@ -14,6 +14,7 @@ struct queue {
 	size_t low_level;
 	bool low_wanted;
 	bool closed;
+	bool held;
 	bool waking; /* a thread was signalled and has not come yet */
 	bool alone_waits; /* the first entry is to be active alone */
 	bool alone_active;
@@ -51,7 +52,7 @@ void queue_free(struct queue *queue)
 
 static bool may_take(const struct queue *queue)
 {
-	if (queue->waiting == 0 || queue->alone_active)
+	if (queue->waiting == 0 || queue->alone_active || queue->held)
 		return false;
 	return queue->alone_waits ? queue->active == 0 : queue->active < queue->active_max;
 }
@@ -87,6 +88,16 @@ void queue_put(struct queue *queue, void *const *entries, size_t count)
 	queue->waiting += count;
 	wake_one(queue);
 	pthread_mutex_unlock(&queue->lock);
+}
+
+bool queue_hold(struct queue *queue, bool held)
+{
+	pthread_mutex_lock(&queue->lock);
+	queue->held = held;
+	bool none = queue->active == 0;
+	wake_one(queue);
+	pthread_mutex_unlock(&queue->lock);
+	return none;
 }
 
 void queue_put_alone(struct queue *queue, void *entry)
@@ -149,7 +160,10 @@ void queue_done(struct queue *queue)
 	queue->alone_active = false;
 	if (was_full || queue->alone_waits)
 		wake_one(queue);
+	bool still = queue->held && queue->active == 0;
 	pthread_mutex_unlock(&queue->lock);
+	if (still)
+		queue->low(queue->context);
 }
 
 size_t queue_remove(struct queue *queue, bool (*matches)(void *entry, void *context), void *context, void **removed)
@@ -193,7 +207,7 @@ struct queue_state queue_state(struct queue *queue)
 {
 	pthread_mutex_lock(&queue->lock);
 	struct queue_state state = {.waiting = queue->waiting, .active = queue->active, .idle = queue->idle, .taken = queue->taken,
-		.alone = queue->alone_waits || queue->alone_active};
+		.alone = queue->alone_waits || queue->alone_active || queue->held};
 	pthread_mutex_unlock(&queue->lock);
 	return state;
 }

@@ -17,13 +17,19 @@
 
 struct queue; /* opaque */
 
-/* `low` is called when queue_watch asked for it, by a taking thread, without a lock held. */
+/* `low` is called when queue_watch or queue_hold asked for it, by another thread than the one that puts, without a lock held. */
 MUST_USE struct queue *queue_new(size_t room, size_t active_max, void (*low)(void *context), void *context);
 void queue_free(struct queue *queue); /* NULL is allowed; nobody may use it any more */
 
 /* Adds `count` entries, which must fit (queue_room), and wakes a taker. */
 void queue_put(struct queue *queue, void *const *entries, size_t count);
 size_t queue_room(struct queue *queue);
+
+/*
+ * While it is held nothing is taken. Returns whether nothing is active either; where it is held and something is, `low` is called
+ * when that has ended.
+ */
+bool queue_hold(struct queue *queue, bool held);
 
 /*
  * Adds an entry before all others, to be active with nothing beside it: nothing is taken until it is done or removed. It
@@ -50,7 +56,7 @@ struct queue_state {
 	size_t waiting;
 	size_t active;
 	size_t idle;    /* threads that wait in queue_take */
-	bool alone;     /* an entry is, or waits to be, active alone */
+	bool alone;     /* an entry is, or waits to be, active alone; or it is held */
 	uint64_t taken; /* in all */
 };
 struct queue_state queue_state(struct queue *queue);

@@ -265,8 +265,34 @@ static void test_alone_removed(void)
 	queue_free(queue);
 }
 
+/* Held, it gives nothing; whoever waits for it to be still is told. */
+static void test_hold(void)
+{
+	static char context[] = "context";
+	struct queue *queue = queue_new(4, 2, on_low, context);
+	int numbers[3] = {1, 2, 3};
+	void *all[2] = {&numbers[0], &numbers[1]};
+	pthread_t taker;
+	queue_put(queue, all, 2);
+	assert(queue_take(queue) == &numbers[0]);
+	assert(!queue_hold(queue, true) && queue_state(queue).alone);
+	wait_until_idle(queue, &taker);
+	int before = lows;
+	queue_done(queue);
+	assert(lows == before + 1 && queue_state(queue).taken == 1);
+	assert(queue_hold(queue, true));
+	queue_put_alone(queue, &numbers[2]);
+	assert(queue_state(queue).taken == 1);
+	assert(queue_hold(queue, false));
+	assert(taken_by(taker) == &numbers[2]);
+	queue_done(queue);
+	assert(queue_take(queue) == &numbers[1] && lows == before + 1);
+	queue_free(queue);
+}
+
 int main(void)
 {
+	test_hold();
 	test_alone();
 	test_alone_behind_alone();
 	test_alone_removed();

@@ -88,6 +88,21 @@ static struct kser_task *gated(struct kser_task *task, int32_t number, bool care
 	return task;
 }
 
+/* It is claimed when its turn has come and nothing else runs. */
+static struct kser_task *to_run_alone(int position, int32_t number)
+{
+	struct kser_task *task = flagged(position, STAMP_CAREFUL | STAMP_ALONE);
+	task->careful = true;
+	gate_put(&gate, task, number);
+	return task;
+}
+
+static void claim(struct kser_task *task)
+{
+	claims_ask(&claims, task);
+	hand_pass(&hand, task);
+}
+
 static void stop(const struct kser_task *task)
 {
 	struct task_name name;
@@ -123,20 +138,22 @@ Test(recall, gate_keeps_order_by_partition)
 	cr_expect_not(gate_stops(&gate, behind, 3));
 }
 
-/* One at a time is alone; the next waits until it has left, or is told as busy when that takes too long. */
+/* One at a time is alone; the next waits, unclaimed, until it has left, or is told as busy when that takes too long. */
 Test(recall, one_alone_at_a_time)
 {
-	struct kser_task *one = gated(flagged(1, 3), 3, true), *next = gated(flagged(2, 3), 4, true);
-	hand_pass(&hand, one);
-	hand_pass(&hand, next);
+	struct kser_task *one = to_run_alone(1, 3), *next = to_run_alone(2, 4);
+	cr_expect_null(gate_take(&gate, 100));
+	cr_expect_eq(gate_next_alone(&gate), one);
+	claim(one);
 	cr_expect_eq(gate_take(&gate, 100), one);
+	cr_expect_null(gate_next_alone(&gate));
 	cr_expect_null(gate_take(&gate, 200));
 	queue_put_alone(recall.queue, one);
 	cr_expect_eq(queue_take(recall.queue), one);
 	atomic_store(&one->started_ms, 150);
-	recall_busy(&recall, 199);
-	cr_expect_eq(next->standing, CLAIMED);
-	recall_busy(&recall, 200);
+	recall_busy(&recall, 99);
+	cr_expect_eq(next->standing, STANDING_OPEN);
+	recall_busy(&recall, 100);
 	cr_expect_eq(next->standing, RELEASE_ASKED);
 	cr_expect_eq(next->reason, RELEASE_BUSY);
 	cr_expect_eq(one->standing, CLAIMED, "it runs");
@@ -144,11 +161,41 @@ Test(recall, one_alone_at_a_time)
 	cr_expect_null(gate.alone);
 }
 
-/* While others run it waits in the queue before all that is there, for so long. */
+/* Its turn comes when the one before has left, in whichever way. */
+Test(recall, the_next_one_alone)
+{
+	struct kser_task *one = to_run_alone(1, 3), *behind = to_run_alone(2, 3), *other = to_run_alone(3, 4);
+	cr_expect_null(gate_take(&gate, 100));
+	stop(one);
+	cr_expect_null(gate_next_alone(&gate));
+	cr_expect_null(gate_take(&gate, 200));
+	cr_expect_eq(gate_next_alone(&gate), behind);
+	claim(behind);
+	cr_expect_eq(gate_take(&gate, 300), behind);
+	gate_forget(&gate, behind);
+	claim(other);
+	cr_expect_eq(gate_take(&gate, 400), other);
+	cr_expect_eq(gate.alone_ms, 100, "it has waited since then");
+}
+
+/* While others run it waits, unclaimed, for so long. */
+Test(recall, alone_waits_for_others)
+{
+	struct kser_task *other = running(1), *alone = to_run_alone(2, 3);
+	cr_expect_null(gate_take(&gate, 100));
+	recall_busy(&recall, 99);
+	cr_expect_eq(gate_next_alone(&gate), alone);
+	recall_busy(&recall, 100);
+	cr_expect_null(gate_next_alone(&gate));
+	cr_expect_eq(alone->reason, RELEASE_BUSY);
+	cr_expect_eq(other->standing, STANDING_OPEN);
+}
+
+/* In the queue it waits before all that is there. */
 Test(recall, alone_beside_others_is_busy)
 {
-	struct kser_task *other = running(1), *behind = queued(2), *alone = gated(flagged(3, 3), 3, true);
-	hand_pass(&hand, alone);
+	struct kser_task *other = running(1), *behind = queued(2), *alone = to_run_alone(3, 3);
+	claim(alone);
 	cr_assert_eq(gate_take(&gate, 100), alone);
 	queue_put_alone(recall.queue, alone);
 	recall_busy(&recall, 99);
