@@ -499,7 +499,7 @@ class Process:
         self.joined = False         # what it knows
         self.role = False
         self.epoch = 0
-        self.generation = None
+        self.told_generation = None  # to the workers, in this term
         self.beat_at = -99.0
         self.freed = dict.fromkeys(world.queues, 0)
         self.in_flight = self.overdue = self.stops = False
@@ -535,9 +535,11 @@ class Process:
         self.epoch = epoch
         self.role = role
         self.in_flight, self.overdue, self.stops = in_flight, overdue, stops
-        if role and self.generation != generation and self.generation is not None:
+        if not role:
+            self.told_generation = None
+        elif self.told_generation != generation:
             world.control.append(("generation", generation))
-        self.generation = generation
+            self.told_generation = generation
 
     def notice_removed(self, other):
         gone = not self.world.session.look("select 1 from kser.instances where id = %s", other.id)
@@ -549,6 +551,7 @@ class Process:
         self.world.tell("%s was removed", self.name)
         self.world.saw("instance_removed")
         self.joined = self.role = self.registered = False
+        self.told_generation = None
         self.keeper.producer.purge()
         self.keeper.forget()
         for lane in self.lanes:

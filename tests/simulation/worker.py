@@ -51,7 +51,6 @@ class Worker:
         self.held = {}              # partition → records not passed, by offset
         self.tasks = {}             # identity → Task
         self.stopped = set()
-        self.generation = None      # as told by the control topic
         self.control_position = len(world.control)
         self.heartbeat_at = world.now
         self.told_at = world.now    # its last acknowledged heartbeat was sent then
@@ -148,10 +147,6 @@ class Worker:
     def take(self, partition, record):
         stamp = record.body
         identity = self.identity(stamp)
-        if self.generation is not None and stamp["gen"] != self.generation:
-            self.held[partition].append(Held(record.offset, None))
-            self.world.saw("worker_dropped_other_generation")
-            return
         task = self.tasks.get(identity)
         if task:
             self.world.saw("joined")
@@ -286,12 +281,12 @@ class Worker:
                 for name in content:
                     self.stop(self.identity(name))
             elif kind == "generation":
-                self.generation = content
                 self.drop([task for task in self.tasks.values() if task.state in ("waiting", "claiming") and task.stamp["gen"] != content])
                 for records in self.held.values():
                     for held in records:
                         if held.task and held.task.stamp["gen"] != content and held.task.state in ("waiting", "claiming"):
                             held.passed, held.task = True, None
+                            self.world.saw("worker_dropped_other_generation")
             elif kind == "spare" and content[0] == self.queue:
                 for task in [t for t in self.tasks.values() if t.state == "waiting" and not t.claim_sent][:content[1]]:
                     self.release(task, "unstarted")
