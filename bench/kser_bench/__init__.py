@@ -1,0 +1,1 @@
+"""The bench by subjects: `bench/run` puts them together."""
