@@ -18,10 +18,15 @@ def throughput(stand, quick):
         stand.clear()
         bare.append(postgres_steps_per_s(stand))
         echoes.append(kafka_echo(stand, IN_FLIGHT, 1 if quick else 2)["round_trips_per_s"])
-        rounds.append(run_round(stand, operations))
+        rounds.append({**run_round(stand, operations), "kept": kept_bytes(stand)})
         say(f"S1: round {number + 1} of {count}: {rounds[-1]['rate']:,} steps/s, bare Postgres {bare[-1]:,}, bare Kafka {echoes[-1]:,}")
     return {**rates(rounds, bare, echoes), **batches(sizes, stand.batch_sizes()), **requests(rounds), **costs(rounds),
             "S5.orchestrator_mb_loaded": round(pss_mb(stand.orchestrators[0].pid), 1), "S5.worker_mb_loaded": round(pss_mb(stand.workers[0].pid), 1)}
+
+
+def kept_bytes(stand):
+    """What the operations and their tasks take in the database, with their indexes."""
+    return stand.value("select pg_total_relation_size('kser.tasks') + pg_total_relation_size('kser.operations')")
 
 
 def rates(rounds, bare, echoes):
@@ -49,4 +54,4 @@ def requests(rounds):
 def costs(rounds):
     return {"S10.cpu_us_per_step": medians([one["cpu"] for one in rounds]), **spread("S10.cpu_us_per_step_all", [cpu_of(one) for one in rounds], 1),
             **spread("S10.wal_bytes_per_step", [one["wal"] for one in rounds], 1), **spread("S10.commits_per_step", [one["commits"] for one in rounds], 4),
-            **spread("S10.hot_ratio", [one["hot"] for one in rounds], 3)}
+            **spread("S10.hot_ratio", [one["hot"] for one in rounds], 3), **spread("S10.kept_bytes_per_step", [float(one["kept"]) / one["steps"] for one in rounds], 0)}
