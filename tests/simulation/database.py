@@ -111,7 +111,9 @@ def installed(name, text):
     if name not in STATEMENTS:
         return text
     function, arguments, columns = STATEMENTS[name]
-    return f"create or replace function {function}({arguments}) returns table ({columns}) language sql volatile as $text$\n{text}$text$;"
+    # In plpgsql, which keeps the plan from call to call as the programs do.
+    return (f"create or replace function {function}({arguments}) returns table ({columns}) language plpgsql volatile as $text$\n#variable_conflict use_column\n"
+            f"begin\nreturn query\n{text};\nend\n$text$;")
 
 
 def files_in_order():

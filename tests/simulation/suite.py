@@ -9,7 +9,7 @@ from simulation.mutants import MUTANTS
 from simulation.schedule import Schedule
 from simulation.world import Violation
 
-EMPTY_EVERY = 10
+EMPTY_EVERY = 40
 VACUUM_EVERY = 100
 
 
