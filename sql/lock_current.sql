@@ -45,7 +45,7 @@ begin
 	if current_setting('synchronous_commit') in ('off', 'local') then
 		perform set_config('synchronous_commit', 'on', true);
 	end if;
-	if (select setting::integer not between 1 and 10000 from pg_settings where name = 'idle_in_transaction_session_timeout') then
+	if current_setting('idle_in_transaction_session_timeout')::interval not between '1 ms' and '10 s' then
 		perform set_config('idle_in_transaction_session_timeout', '10s', true);
 	end if;
 end
