@@ -148,8 +148,7 @@ static enum status start_programs(struct dev *dev, struct error *err)
 	bool own = dev->options->worker_config != NULL;
 	if (snprintf(config, sizeof config, "%s", own ? dev->options->worker_config : "") >= PATH_MAX)
 		return fail(err, E_INVALID, "the path of the worker's file is too long");
-	/* The embedded broker is asked for news all the time: one lane asks half as often as two. */
-	enum status status = start_program(dev, &dev->orchestrator, "kser-orchestrator", dev->broker ? "--lanes" : NULL, "1", err);
+	enum status status = start_program(dev, &dev->orchestrator, "kser-orchestrator", NULL, NULL, err);
 	if (!status && !dev->options->no_worker)
 		status = start_program(dev, &dev->worker, "kser-worker", own ? "--config" : NULL, config, err);
 	return status;

@@ -51,7 +51,7 @@ class Cell:
 
     @property
     def environment(self):
-        return {"KSER_DATABASE_URL": str(self.database), "KSER_BROKERS": self.kafka.brokers, "KSER_TOPIC_PREFIX": self.prefix, **self.further}
+        return {"KSER_DATABASE_URL": str(self.database), "KSER_BROKERS": self.kafka.brokers, "KSER_TOPIC_PREFIX": self.prefix, "KSER_LANES": "2", **self.further}
 
     def orchestrator(self, *arguments, name=None):
         return self.processes.start("kser-orchestrator", *arguments, name=name, environment=self.environment)
