@@ -4,7 +4,7 @@
 --   queue_name  the queue
 --   targets     one task partition for each place: at most so many are admitted
 --
--- A row for each dispatch; `waited_ms` since it was due. Rows of `ready` whose task has moved on, is held or ended are only deleted. Locked rows are
+-- A row for each dispatch; `waited_ms` since it was due. Rows of `ready` whose task has moved on, is held, ended or was deleted are only deleted. Locked rows are
 -- left for the next call: nobody is waited for. While the installation is halted nothing is admitted.
 create or replace function kser.admit(queue_name text, targets integer[])
 returns table (uuid uuid, operation_id uuid, "position" integer, attempt integer, generation bigint, epoch bigint, partition integer,
@@ -59,5 +59,9 @@ begin
 	from started s;
 
 	delete from ready r where r.ctid = any (locked.rows);
+	if coalesce(cardinality(locked.rows), 0) < cardinality(rows) then
+		-- Of an operation that was deleted.
+		delete from ready r where r.ctid = any (rows) and not exists (select from tasks k where k.operation_id = r.operation_id and k.position = r.position);
+	end if;
 end
 $$;

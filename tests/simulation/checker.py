@@ -1,6 +1,8 @@
 """What must be true once all is quiet. Reads the database's rows, the list of changes that the triggers wrote, and the
 ledgers of the world."""
 
+from simulation.orchestrator import APPLY, Taken, careful_arguments
+
 
 def check(world):
     tasks, operations = read(world)
@@ -119,3 +121,24 @@ def check_nothing_left(world):
     for queue, free, size in world.session.look("select f.queue, f.free, q.window_size from kser.window_free() f join kser.queues q on q.name = f.queue"):
         if free != size:
             world.violation(f"the window of queue '{queue}' has {free} of {size} places free when nothing runs")
+
+
+OF_OPERATIONS = {"operations": "id", "tasks": "operation_id", "history": "operation_id", "keys": "operation_id", **{name: "operation_id" for name in LEFT}}
+
+
+def check_purge(world):
+    """All has ended: when it is deleted nothing of it is left, and what comes late finds nothing and changes nothing."""
+    deleted = world.call("purge", "select deleted from kser.purge('0', most => 10000)")[0][0]
+    world.saw("purged", deleted)
+    left = "select " + ", ".join(f"(select json_agg(x) from kser.{name} x where {column} = any (%s::uuid[]))" for name, column in OF_OPERATIONS.items())
+    for what, rows in zip(OF_OPERATIONS, world.session.look(left, *[list(world.submitted)] * len(OF_OPERATIONS))[0]):
+        if rows:
+            world.violation(f"what ended was deleted, and left in {what}: {rows}")
+    late = [record for log in world.results for record in log.records if record.kind == "result"][-3:]
+    late.sort(key=lambda record: (record.body["op"], record.body["pos"]))
+    if late:
+        rows = world.call("apply", APPLY, *careful_arguments([Taken(record, 0) for record in late], [0] * len(late)), False)
+        if len(rows) != len(late) or any(row[1] not in ("unknown", "stale", "ahead") or row[4] for row in rows):
+            world.violation(f"results of deleted operations were applied: {rows}")
+        if world.session.look("select 1 from kser.history where operation_id = any (%s::uuid[])", list(world.submitted)):
+            world.violation("results of deleted operations were kept")

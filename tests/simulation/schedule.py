@@ -5,7 +5,7 @@ import json
 import random
 
 from simulation.broker import Record
-from simulation.checker import check
+from simulation.checker import check, check_purge
 from simulation.orchestrator import Process
 from simulation.worker import Worker
 from simulation.world import SILENCE, Violation, World
@@ -72,6 +72,7 @@ class Schedule:
                 self.step()
             self.recover()
             check(self.world)
+            check_purge(self.world)
             self.clean()
         except Violation:
             self.session.abandon()

@@ -119,6 +119,9 @@ def recover(engine):
     engine.rows("select kser.redriven('{1}')")
     engine.rows("select kser.check_identity()")
     engine.rows("select kser.sweep(10)")
+    engine.rows("select * from kser.purge('0')")
+    engine.rows("select * from kser.purge_history('0')")
+    engine.rows("select * from kser.purge_workers('0')")
     engine.rows("select * from kser.take_ended(10)")
 
 
@@ -142,7 +145,7 @@ def test_no_statement_scans_a_growing_table(another):
     engine.connection.notices = notices = Notices()
     seen = notices.texts
     for call in ("hold('w', '[]', '8s')", "release('w', '[]')", "lose('', 1)", "expire(now(), now(), '8s')", "overdue()", "window_free()", "admit('', '{1}')", "measure_backlog()",
-                 "stops_open()", "take_redrive(1)", "sweep(1)", "take_ended(1)"):
+                 "stops_open()", "take_redrive(1)", "sweep(1)", "purge('1 h')", "purge_history('1 h')", "take_ended(1)"):
         engine.rows(f"select * from kser.{call}")
     engine.apply()
     engine.apply_plain()
