@@ -26,6 +26,7 @@ extern const struct command command_db_migrate;
 extern const struct command command_db_status;
 extern const struct command command_db_doctor;
 extern const struct command command_db_new_generation;
+extern const struct command command_db_purge;
 extern const struct command command_message_check;
 extern const struct command command_message_seal;
 extern const struct command command_message_open;

@@ -29,6 +29,7 @@ static const struct command *const commands[] = {
 	&command_db_migrate,
 	&command_db_status,
 	&command_db_doctor,
+	&command_db_purge,
 	&command_db_new_generation,
 	&command_message_check,
 	&command_message_seal,

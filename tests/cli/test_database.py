@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from support.ageing import make_older
+
 STATEMENTS = sorted((Path(__file__).resolve().parents[2] / "cli" / "statements").glob("*.sql"))
 READING = (["ls"], ["worker", "ls"], ["show", "01890000-0000-7000-8000-000000000000"], ["wait", "01890000-0000-7000-8000-000000000000"],
            ["watch", "01890000-0000-7000-8000-000000000000"], ["submit", "--name", "echo"],
-           ["cancel", "01890000-0000-7000-8000-000000000000"], ["explain", "01890000-0000-7000-8000-000000000000"], ["dead", "ls"], ["policy", "ls"], ["db", "doctor"])
+           ["cancel", "01890000-0000-7000-8000-000000000000"], ["explain", "01890000-0000-7000-8000-000000000000"], ["dead", "ls"], ["policy", "ls"], ["db", "doctor"], ["db", "purge", "--older-than", "1h"])
 
 
 def test_migrate_creates_and_then_has_nothing_to_do(bare, empty_database):
@@ -115,3 +117,52 @@ def test_each_statement_fits_the_schema(database, path):
     if path.name == "dev_database.sql":
         return
     database.query(f"prepare statement as {text}")
+
+
+# --- Deleting what ended long ago
+
+
+def old_operations(kser, database, *ages):
+    """One operation of two tasks each that ended with SUCCESS so long ago."""
+    for age in ages:
+        id = kser.submit({"entrypoint": "a"}, {"entrypoint": "b"})
+        for position in (0, 1):
+            kser.step(id, position, "SUCCESS", 0)
+        yield str(make_older(database.query, id, age))
+
+
+def test_purge(kser, database):
+    oldest, older, _ = old_operations(kser, database, "30 days", "3 hours", "1 hour")
+    unfinished = make_older(database.query, kser.submit({"entrypoint": "a"}), "30 days")
+    database.query("insert into kser.history (at, kind) values (now() - interval '1 week', 'drop')")
+    assert kser("db", "purge", "--older-than", "2h", "--dry-run").stdout == "would delete 2 operations with 4 tasks\n"
+    assert json.loads(kser("db", "purge", "--older-than", "1d", "--dry-run", "-o", "json").stdout) == {"dry_run": True, "operations": 1, "tasks": 2}
+    assert database.value("select count(*) from kser.operations") == 4
+    done = kser("db", "purge", "--older-than", "2h")
+    assert done.returncode == 0 and done.stderr == ""
+    assert done.stdout == "deleted 2 operations with 4 tasks\ndeleted 1 rows of history without an operation, 0 workers, 0 entrypoints\n"
+    assert kser("show", oldest).returncode == 4 and kser("show", older).returncode == 4
+    done = kser("db", "purge", "--older-than=2h", "-o", "json")
+    assert done.returncode == 0 and json.loads(done.stdout) == {"dry_run": False, "operations": 0, "tasks": 0, "history": 0, "workers": 0, "entrypoints": 0}
+    assert kser("db", "purge", "--older-than", "0s").stdout == "deleted 1 operations with 2 tasks\n"
+    assert database.query("select id, (select count(*) from kser.tasks) from kser.operations") == [(unfinished, 1)]
+
+
+def test_purge_goes_on_until_all_is_done(kser, database):
+    """More than one look takes: 2,500 operations, and 1,500 rows of history."""
+    database.query("select count(*) from kser.submit_many((select jsonb_agg(jsonb_build_object('name', 'x')) from generate_series(1, 2500)));"
+                   "update kser.operations set status = 'FAILED', finished_at = now() - interval '2 h', id = (left(kser.first_id(now() - interval '3 h')::text, 13) || substr(id::text, 14))::uuid;"
+                   "update kser.tasks k set status = 'FAILED', operation_id = (left(kser.first_id(now() - interval '3 h')::text, 13) || substr(operation_id::text, 14))::uuid;"
+                   "insert into kser.history (at, kind) select now() - interval '2 h', 'drop' from generate_series(1, 1500)")
+    assert kser("db", "purge", "--older-than", "1h", "--dry-run").stdout == "would delete 2500 operations with 2500 tasks\n"
+    assert json.loads(kser("db", "purge", "--older-than", "1h", "-o", "jsonl").stdout) == {"dry_run": False, "operations": 2500, "tasks": 2500, "history": 1500, "workers": 0, "entrypoints": 0}
+    assert [database.value(f"select count(*) from kser.{table}") for table in ("operations", "tasks", "history")] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("arguments, reason", [([], "expected --older-than"), (["--older-than", "30"], "not a duration"), (["--older-than", "11y"], "not a duration"),
+                                               (["--older-than", "3651d"], "range"), (["--dry-run"], "--older-than"), (["--older-than", "1d", "all"], "argument")], ids=str)
+def test_purge_refuses_wrong_usage(kser, database, arguments, reason):
+    list(old_operations(kser, database, "20 years"))
+    done = kser("db", "purge", *arguments)
+    assert done.returncode == 2 and reason in done.stderr, done.stderr
+    assert database.value("select count(*) from kser.operations") == 1

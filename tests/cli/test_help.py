@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 COMMANDS = ["submit", "ls", "show", "watch", "wait", "cancel", "pause", "resume", "retry", "explain", "worker ls", "dead ls", "dead show", "dead redrive", "dead drop",
-            "policy ls", "policy set", "policy drop", "db migrate", "db status", "db doctor", "db new-generation", "message check", "message seal", "message open", "message sum", "dev"]
+            "policy ls", "policy set", "policy drop", "db migrate", "db status", "db doctor", "db purge", "db new-generation", "message check", "message seal", "message open", "message sum", "dev"]
 
 
 def test_the_list_names_every_command(bare):
@@ -35,7 +35,7 @@ def test_each_command_explains_itself(bare, command):
 def test_a_group_lists_its_commands(bare):
     done = bare("db", "--help")
     assert done.returncode == 0
-    assert [line.split()[:2] for line in done.stdout.splitlines()] == [["db", "migrate"], ["db", "status"], ["db", "doctor"], ["db", "new-generation"]]
+    assert [line.split()[:2] for line in done.stdout.splitlines()] == [["db", "migrate"], ["db", "status"], ["db", "doctor"], ["db", "purge"], ["db", "new-generation"]]
     assert bare("db").returncode == 2
 
 
