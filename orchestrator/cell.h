@@ -21,7 +21,7 @@
 #include "sql/connection.h"
 
 #define QUEUES_MAX 1000
-#define CELL_THREADS_MAX 67 /* the lanes, tracing, the rounds and the keeper */
+#define CELL_THREADS_MAX 68 /* the lanes, retention, tracing, the rounds and the keeper */
 
 struct cell; /* opaque */
 

@@ -9,6 +9,7 @@
 #include "common/metrics_server.h"
 #include "orchestrator/keeper.h"
 #include "orchestrator/lane.h"
+#include "orchestrator/retention.h"
 #include "orchestrator/rounds.h"
 #include "orchestrator/settings.h"
 #include "orchestrator/tracing.h"
@@ -78,6 +79,8 @@ static enum status check(const struct settings *settings, struct error *err)
 		status = fail(err, E_INVALID, "keeper-lease: must be at least twice the beat-interval");
 	if (!status && settings->claim_lease_ms <= settings->round_ms)
 		status = fail(err, E_INVALID, "claim-lease: must be more than the round-interval");
+	if (!status && settings->retention_ms > 0 && settings->retention_ms < RETENTION_MS_MIN)
+		status = fail(err, E_INVALID, "retention: must be 0s, for ever, or at least 1h");
 	return status;
 }
 
@@ -136,6 +139,7 @@ static int run(struct cell *cell)
 	struct keeper *keeper = NULL;
 	struct rounds *rounds = NULL;
 	struct tracing *tracing = NULL;
+	struct retention *retention = NULL;
 	struct metrics_server *server = NULL;
 	enum status status = serve_metrics(cell, &server, &err);
 	if (!status)
@@ -145,11 +149,14 @@ static int run(struct cell *cell)
 	if (!status)
 		status = tracing_open(cell, &tracing, &err);
 	if (!status)
+		status = retention_open(cell, &retention, &err);
+	if (!status)
 		status = run_threads(cell, keeper, rounds, &err);
 	bool asked = cell_stopping(cell);
 	metrics_server_stop(server);
-	if (tracing && status)
+	if ((tracing || retention) && status)
 		cell_stop(cell);
+	retention_close(retention);
 	tracing_close(tracing);
 	rounds_free(rounds);
 	keeper_free(keeper);

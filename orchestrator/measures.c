@@ -37,6 +37,8 @@ const struct metric_family orchestrator_metrics[] = {
 	[MEASURE_SUBMISSIONS] = {.name = "kser_submissions_total", .kind = METRIC_COUNTER, .help = "Submissions taken from the topic of operations"},
 	[MEASURE_BURIED] = {.name = "kser_buried_records_total", .kind = METRIC_COUNTER, .help = "Records kept as dead letters by this process", .watch = "any increase: `kser dead ls`"},
 	[MEASURE_DATABASE_ERRORS] = {.name = "kser_database_errors_total", .kind = METRIC_COUNTER, .help = "Calls of the database that failed and were tried again", .watch = "a steady increase"},
+	[MEASURE_PURGED] = {.name = "kser_purged_operations_total", .kind = METRIC_COUNTER, .help = "Operations that this process deleted because they ended longer ago than the setting `retention`",
+		.watch = "with `retention`, a rate that stays below that of new operations: the tables grow"},
 	[MEASURE_OLDEST_DUE] = {.name = "kser_oldest_due_seconds", .kind = METRIC_GAUGE, .late = true, .scale = 1000, .labels = {"queue"},
 		.help = "Keeper: how long the task that is due for longest waits for its admission; 0: none is due", .watch = "more than what the queue's work explains: nothing moves, or the workers are too few"},
 	[MEASURE_BACKLOG] = {.name = "kser_backlog_tasks", .kind = METRIC_GAUGE, .late = true, .labels = {"queue"},
@@ -87,6 +89,7 @@ void measures_open(struct measures *measures, const struct settings *settings)
 	measures->unacknowledged = series(measures, MEASURE_UNACKNOWLEDGED, NULL);
 	measures->produce_ack = series(measures, MEASURE_PRODUCE_ACK, NULL);
 	measures->database_errors = series(measures, MEASURE_DATABASE_ERRORS, NULL);
+	measures->purged = series(measures, MEASURE_PURGED, NULL);
 	open_replies(measures);
 }
 

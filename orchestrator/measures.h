@@ -29,6 +29,7 @@ enum measure {
 	MEASURE_SUBMISSIONS,
 	MEASURE_BURIED,
 	MEASURE_DATABASE_ERRORS,
+	MEASURE_PURGED,
 	MEASURE_OLDEST_DUE,
 	MEASURE_BACKLOG,
 	MEASURE_RUNNING,
@@ -51,7 +52,7 @@ struct measures {
 	struct metric_series *lost_messages, *lost_workers;
 	struct metric_series *apply_size, *apply_time;
 	struct metric_series *lag[LAG_TOPICS];
-	struct metric_series *submissions, *buried, *database_errors;
+	struct metric_series *submissions, *buried, *database_errors, *purged;
 };
 
 extern const struct metric_family orchestrator_metrics[];

@@ -36,6 +36,8 @@ static const struct setting settings[] = {
 		.help = "how long SIGTERM waits for acknowledgements before it leaves"},
 	{.name = "rejoin-after", .kind = SETTING_DURATION, .offset = AT(rejoin_ms), .fallback = "12s", .min = 1000, .max = 3600000,
 		.help = "a lane that the group gives no assignment for so long joins it anew, then after twice as long, up to a minute"},
+	{.name = "retention", .kind = SETTING_DURATION, .offset = AT(retention_ms), .fallback = "0s", .min = 0, .max = 315360000000,
+		.help = "operations that ended longer ago are deleted, with their tasks and history; 0s: none ever is; else 1h or more"},
 	OTLP_SETTINGS(AT(otlp)),
 	{.name = "short-trace-ids", .kind = SETTING_FLAG, .offset = AT(short_trace_ids), .fallback = "no",
 		.help = "traces begun here have ids of 64 bits, which workers of the Python library kser 0.8.2 can continue"},

@@ -23,6 +23,7 @@ struct settings {
 	int64_t claim_lease_ms;
 	int64_t drain_ms;
 	int64_t rejoin_ms;
+	int64_t retention_ms; /* 0: nothing is deleted */
 	struct otlp_settings otlp;
 	bool short_trace_ids;
 	struct sealing_settings sealing;

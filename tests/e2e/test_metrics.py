@@ -88,6 +88,7 @@ def test_prometheus_scrapes_both_programs(scraped):
         'kser_produce_ack_seconds_count': 9,
         'kser_dispatches_unacknowledged': 0,
         'kser_submissions_total': 1,
+        'kser_purged_operations_total': 0,
         'kser_buried_records_total': 2,
         'kser_apply_batch_results_sum >= bool 9': 1,
         'kser_lag_records{topic="results"}': 0,
