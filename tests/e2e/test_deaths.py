@@ -47,7 +47,7 @@ def test_only_worker_killed_and_another_started(cell, ledger):
     wait_until(lambda: len(ledger.lines()) == 5, 30, "all tasks to be held")
     worker.kill()
     cell.worker()
-    wait_until(lambda: len(ledger.lines()) == 10, 30, "the tasks to start again")
+    wait_until(lambda: len(ledger.lines()) == 10, 60, "the tasks to start again")
     ledger.open()
     assert cell.wait(ids)["SUCCESS"] == 5
 
