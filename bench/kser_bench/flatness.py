@@ -20,6 +20,8 @@ class Sizes:
     pinned_seconds: int
 
 
+TIDY = "vacuum"  # of a great table "analyze" reads so much that the rows of the round are no longer in the server's buffers
+
 FULL = Sizes(10000, 3, (10_000, 100_000, 1_000_000), 1_000_000, 20, (10_000, 100_000, 1_000_000), 600)
 QUICK = Sizes(4000, 2, (100_000,), 60_000, 4, (100_000,), 15)
 
@@ -40,7 +42,7 @@ def flatness(stand, sizes):
     pinned = pinned_rounds(stand, sizes)
     plain += plain_rounds(stand, sizes)
     rate = statistics.median(one["rate"] for one in plain)
-    return {**spread("S4.plain_steps_per_s", [one["rate"] for one in plain], 0), **spread("S4.plain_cpu_us_per_step", [cpu_of(one) for one in plain], 1),
+    return {**spread("S4.plain_steps_per_s", [one["rate"] for one in plain], 0), **spread("S4.plain_cpu_us_per_step", [cpu_of(one) for one in plain], 1), "S4.plain_postgres_us_per_step": of_server(plain),
             **compared("waiting", waiting, rate), **compared("history", {size * STEPS: rounds for size, rounds in history.items()}, rate),
             **compared("due", due, rate), **compared("pinned", pinned, rate, last=len(pinned) // 3 or 1)}
 
@@ -48,7 +50,7 @@ def flatness(stand, sizes):
 def plain_rounds(stand, sizes):
     stand.clear()
     stand.rows("update kser.queues set backlog_max = default")
-    rounds = [run_round(stand, sizes.operations) for _ in range(sizes.rounds)]
+    rounds = [run_round(stand, sizes.operations, TIDY) for _ in range(sizes.rounds)]
     tell("nothing else", rounds)
     return rounds
 
@@ -60,7 +62,7 @@ def grown(stand, sizes, name, fill, numbers):
     for number in numbers:
         fill(stand, reached, number)
         reached = number
-        found[number] = [run_round(stand, sizes.operations) for _ in range(sizes.rounds)]
+        found[number] = [run_round(stand, sizes.operations, TIDY) for _ in range(sizes.rounds)]
         tell(f"{name}, {number:,} operations", found[number])
     return found
 
@@ -96,7 +98,7 @@ def pinned_rounds(stand, sizes):
         cursor.execute("select 1")
         began = time.monotonic()
         while time.monotonic() - began < sizes.pinned_seconds or len(found) < 2:
-            one = run_round(stand, sizes.operations, vacuum=False)
+            one = run_round(stand, sizes.operations, tidy=None)
             found[round(time.monotonic() - began)] = [one]
             tell(f"snapshot pinned for {time.monotonic() - began:.0f} s", [one])
     holder.close()
@@ -107,8 +109,14 @@ def compared(name, found, plain, last=1):
     """Figures by size; the ratio is that of the `last` greatest sizes to the rate with nothing else."""
     rates = {str(size): round(statistics.median(one["rate"] for one in rounds)) for size, rounds in found.items()}
     cpus = {str(size): round(statistics.median(cpu_of(one) for one in rounds), 1) for size, rounds in found.items()}
-    return {f"S4.{name}_ratio": round(statistics.median(list(rates.values())[-last:]) / plain, 3), f"S4.{name}_steps_per_s": rates, f"S4.{name}_cpu_us_per_step": cpus}
+    return {f"S4.{name}_ratio": round(statistics.median(list(rates.values())[-last:]) / plain, 3), f"S4.{name}_steps_per_s": rates, f"S4.{name}_cpu_us_per_step": cpus,
+            f"S4.{name}_postgres_us_per_step": {str(size): of_server(rounds) for size, rounds in found.items()}}
+
+
+def of_server(rounds):
+    """The database's part of the CPU; 0 of a server that was given."""
+    return round(statistics.median(one["cpu"].get("postgres", 0) for one in rounds), 1)
 
 
 def tell(what, rounds):
-    say(f"S4: {what}: " + ", ".join(f"{one['rate']:,} steps/s at {cpu_of(one):.1f} µs" for one in rounds))
+    say(f"S4: {what}: " + ", ".join(f"{one['rate']:,} steps/s at {cpu_of(one):.1f} µs, {of_server([one])} of them of the server" for one in rounds))

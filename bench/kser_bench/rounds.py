@@ -5,11 +5,11 @@ import time
 STEPS = 10
 
 
-def run_round(stand, operations, vacuum=True):
-    """Rate, and what a step cost: {"rate", "cpu": {process: µs}, "wal", "commits", "hot", "log": {topic: (records, batches, bytes)}}."""
+def run_round(stand, operations, tidy="vacuum analyze"):
+    """`tidy`: what is done to the tables before; None: nothing. Rate, and what a step cost: {"rate", "cpu": {process: µs}, "wal", "commits", "hot", "log": {topic: (records, batches, bytes)}}."""
     first = stand.submit(operations, STEPS, held=True)
-    if vacuum:
-        stand.rows("vacuum analyze kser.operations, kser.tasks, kser.ready")
+    if tidy:
+        stand.rows(f"{tidy} kser.operations, kser.tasks, kser.ready")
     stand.rows("checkpoint")
     sizes = stand.log.sizes() if stand.log else None
     before = stand.counts()
