@@ -61,18 +61,19 @@ class Proxy:
                 client.close()
                 continue
             pair = (client, server)
+            for end in pair:  # before others know the pair and may close it
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self.lock:
                 self.pairs.add(pair)
             for source, sink, answers in ((client, server, False), (server, client, True)):
-                source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 threading.Thread(target=self.carry, args=(pair, source, sink, answers), daemon=True).start()
 
     def reach(self):
         return socket.create_connection(self.target, timeout=5)
 
     def carry(self, pair, source, sink, answers):
-        source.settimeout(None)
         try:
+            source.settimeout(None)
             while piece := source.recv(65536):
                 if not self.admit(pair, answers):
                     return
