@@ -65,33 +65,23 @@ class Broker:
     # ---- intake ----
 
     def join(self, assigned, revoked, stopping):
-        self.assigned = assigned
-        self.revoked = revoked
-        self.subscribe(stopping)
-
-    def subscribe(self, stopping):
         self.consumer = confluent_kafka.Consumer(dict(CONSUMER_DEFAULTS, **dict(self.config, **dict(OF_CONSUMERS, **{"group.id": self.topics.group}))))
 
         def on_assign(_, partitions):
             self.mine = {entry.partition for entry in partitions}
             self.consumer.assign(partitions)
             self.consumer.resume(partitions)  # librdkafka keeps a pause over reassignments
-            self.assigned(list(self.mine))
+            assigned(list(self.mine))
 
         def on_revoke(_, partitions, lost=False):
             self.mine = set()
-            self.revoked([entry.partition for entry in partitions], lost)
+            revoked([entry.partition for entry in partitions], lost)
             self.consumer.unassign()
 
         # An orchestrator makes the topic. To join without it would mean to join again.
         while not partitions_of(self.consumer, self.topics.tasks) and not stopping.wait(0.2):
             pass
         self.consumer.subscribe([self.topics.tasks], on_assign=on_assign, on_revoke=on_revoke, on_lost=lambda c, p: on_revoke(c, p, True))
-
-    def rejoin(self, stopping):
-        """With a client of its own, that has nothing of what ails this one."""
-        self.leave()
-        self.subscribe(stopping)
 
     def poll(self, seconds):
         message = self.consumer.poll(seconds)

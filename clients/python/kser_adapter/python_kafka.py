@@ -80,19 +80,11 @@ class Broker(ConsumerRebalanceListener):
     def join(self, assigned, revoked, stopping):
         self.assigned = assigned
         self.revoked = revoked
-        self.subscribe(stopping)
-
-    def subscribe(self, stopping):
         self.consumer = KafkaConsumer(**dict(CONSUMER_DEFAULTS, **dict(self.config, **dict(OF_CONSUMERS, group_id=self.topics.group))))
         # An orchestrator makes the topic. To join without it would mean to join again.
         while not self.consumer.partitions_for_topic(self.topics.tasks) and not stopping.wait(0.2):
             pass
         self.consumer.subscribe([self.topics.tasks], listener=self)
-
-    def rejoin(self, stopping):
-        """With a client of its own, that has nothing of what ails this one."""
-        self.leave()
-        self.subscribe(stopping)
 
     def on_partitions_assigned(self, assigned):
         self.mine = frozenset(entry.partition for entry in assigned)

@@ -250,7 +250,7 @@ class Worker:
     # ---- intake ----
 
     def take(self):
-        self.subscribe(lambda: self.broker.join(self.assigned, self.revoked, self.stopping))
+        self.join()
         self.joined.set()
         try:
             while not self.stopping.is_set() and not is_told("TERMINATE_FILE"):
@@ -271,12 +271,13 @@ class Worker:
             return
         logger.warning("Consumer.Rejoining: no assignment for %.0f s", self.rejoin_after)
         self.rejoin_after = min(2 * self.rejoin_after, REJOIN_MAX)
-        self.subscribe(lambda: self.broker.rejoin(self.stopping))
+        self.broker.leave()
+        self.join()
 
-    def subscribe(self, join):
-        """The wait for an assignment begins behind the one for the topic, which may be made any time later."""
+    def join(self):
+        """With a new client. The wait for an assignment begins behind the one for the topic, which may be made any time later."""
         self.unassigned = float("inf")
-        join()
+        self.broker.join(self.assigned, self.revoked, self.stopping)
         if self.unassigned is not None:
             self.unassigned = time.monotonic()
 

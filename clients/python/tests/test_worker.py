@@ -84,9 +84,6 @@ class Broker:
 
     def join(self, assigned, revoked, stopping):
         self.assigned, self.revoked = assigned, revoked
-        self.rejoin(stopping)
-
-    def rejoin(self, stopping):
         self.joins += 1
         if self.joins > self.left_out:
             self.mine = {0}
