@@ -20,6 +20,7 @@
 #define AWAKE_LOOK_MS 5   /* between two looks for due tasks while there were some */
 #define AWAKE_FOR_MS 100  /* how long without any until it sleeps */
 #define COUNT_MS 1000     /* between two counts of the windows; also the safety net: a wake-up can be missed */
+#define PACE_MAX_MS 10000 /* between two counts, or two looks for gauges, that take long: at most */
 #define SWEEP_MS 10000         /* between two looks for what has expired, and how much at a time */
 #define SWEEP_ROWS 1000
 #define BACKLOG_MS 10000       /* between two counts of what waits */
@@ -51,10 +52,10 @@ struct keeper {
 	bool sleeping;
 	int64_t beat_ms;  /* when the last one was sent */
 	int64_t look_ms;  /* when due tasks were looked for last */
-	int64_t count_ms; /* when the windows were counted last */
+	int64_t count_ms; /* when the windows are counted next */
 	int64_t swept_ms;   /* when what has expired was deleted last */
 	int64_t backlog_ms; /* when what waits was counted last */
-	int64_t measured_ms; /* when the gauges were read last */
+	int64_t measure_ms; /* when the gauges are read next */
 	int64_t stops_ms;   /* when open stops were told last */
 	int64_t busy_ms;  /* when something was admitted or told last */
 	int free[QUEUES_MAX];     /* places in the windows: as counted, less what was admitted, more what ended here */
@@ -84,7 +85,7 @@ static void note_role(struct keeper *keeper, bool role)
 	if (keeper->role && !role)
 		measures_hide_keepers(measures);
 	if (role && !keeper->role)
-		keeper->measured_ms = 0;
+		keeper->measure_ms = 0;
 	keeper->role = role;
 }
 
@@ -246,13 +247,21 @@ static void tell_spare(struct keeper *keeper, int queue, int32_t slots)
 	control_spare(keeper->engine.cell, keeper->engine.dispatcher, cell_queue_name(keeper->engine.cell, queue), slots);
 }
 
+/* When something is done again that began then and has just ended. */
+static int64_t next_ms(int64_t began_ms, int64_t interval_ms)
+{
+	return began_ms + clock_pace(interval_ms, clock_monotonic_ms() - began_ms, PACE_MAX_MS);
+}
+
 /* Counts what each window still takes. */
 static void count_windows(struct keeper *keeper)
 {
 	struct error err;
 	PGresult *rows CLEANUP(result_clear) = NULL;
-	keeper->count_ms = clock_monotonic_ms();
-	if (engine_run(&keeper->engine, engine_statement("window_free.sql"), NULL, 0, true, &rows, &err))
+	int64_t began_ms = clock_monotonic_ms();
+	enum status status = engine_run(&keeper->engine, engine_statement("window_free.sql"), NULL, 0, true, &rows, &err);
+	keeper->count_ms = next_ms(began_ms, COUNT_MS);
+	if (status)
 		return;
 	for (int row = 0; row < PQntuples(rows); row++) {
 		int queue = serve_queue(keeper, row_text(rows, row, QUEUE));
@@ -297,10 +306,13 @@ static void measure(struct keeper *keeper)
 	struct error err;
 	PGresult *rows CLEANUP(result_clear) = NULL;
 	const struct measures *measures = cell_measures(keeper->engine.cell);
-	keeper->measured_ms = clock_monotonic_ms();
+	int64_t began_ms = clock_monotonic_ms();
+	keeper->measure_ms = began_ms + MEASURE_MS;
 	if (!measures->metrics)
 		return;
-	if (engine_run(&keeper->engine, engine_statement("gauges.sql"), NULL, 0, true, &rows, &err)) {
+	enum status status = engine_run(&keeper->engine, engine_statement("gauges.sql"), NULL, 0, true, &rows, &err);
+	keeper->measure_ms = next_ms(began_ms, MEASURE_MS);
+	if (status) {
 		log_debug("could not read the gauges", "error", err.text);
 		return;
 	}
@@ -361,7 +373,7 @@ static void do_chores(struct keeper *keeper, bool told)
 		sweep(keeper);
 	if (now_ms - keeper->backlog_ms >= BACKLOG_MS)
 		measure_backlog(keeper);
-	if (now_ms - keeper->measured_ms >= MEASURE_MS)
+	if (now_ms >= keeper->measure_ms)
 		measure(keeper);
 }
 
@@ -435,8 +447,8 @@ static bool wait_for_work(struct keeper *keeper)
 {
 	struct pollfd fds[] = {{.fd = cell_wake_fd(keeper->engine.cell), .events = POLLIN}, {.fd = connection_socket(keeper->engine.connection), .events = POLLIN}};
 	int64_t until = keeper->beat_ms + cell_settings(keeper->engine.cell)->beat_ms;
-	if (keeper->count_ms + COUNT_MS < until)
-		until = keeper->count_ms + COUNT_MS;
+	if (keeper->count_ms < until)
+		until = keeper->count_ms;
 	if (!keeper->sleeping && keeper->look_ms + AWAKE_LOOK_MS < until)
 		until = keeper->look_ms + AWAKE_LOOK_MS;
 	int64_t wait_ms = until - clock_monotonic_ms();
@@ -484,7 +496,7 @@ static void turn(struct keeper *keeper)
 	bool sleepy = now_ms - keeper->busy_ms >= AWAKE_FOR_MS, falls_asleep = sleepy && !keeper->sleeping;
 	if (beat_if_due(keeper, sleepy, &err) || !keeper->joined)
 		return;
-	bool count = now_ms - keeper->count_ms >= COUNT_MS;
+	bool count = now_ms >= keeper->count_ms;
 	if (count)
 		count_windows(keeper);
 	/* Whoever read `sleeping` before it was set did not tell: hence a look when falling asleep. */

@@ -17,6 +17,7 @@
 #include "orchestrator/task_topics.h"
 
 #define ASK_TIMEOUT_MS 2000    /* for one answer of a broker */
+#define PACE_MAX_MS 5000       /* between two rounds when it takes long to go over what runs: at most */
 #define LEARN_MS 10000         /* between two looks at the partitions while no round does it */
 #define MAKE_AGAIN_MS 1000     /* until a topic that could not be made is tried again */
 #define GATE_LOOK_MS 100       /* between two looks at what the orchestrators have committed */
@@ -29,6 +30,7 @@ struct rounds {
 	struct offsets *offsets;
 	struct renewal renewal;
 	int64_t started_ms; /* the last round */
+	int64_t took_ms;    /* the database, in it, to go over what runs */
 	int64_t learned_ms; /* the partitions */
 	int first;          /* the queue that is looked at first */
 	bool told;          /* that rounds cannot be completed */
@@ -289,7 +291,9 @@ static enum status lose(struct rounds *rounds, int queue, struct error *err)
 	char room[8];
 	PGresult *rows CLEANUP(result_clear) = NULL;
 	const struct parameter parameters[] = {parameter_text(cell_queue_name(rounds->engine.cell, queue)), parameter_int8(room, rounds->epoch)};
+	int64_t began_ms = clock_monotonic_ms();
 	enum status status = call(rounds, "lose.sql", parameters, COUNT_OF(parameters), &rows, err);
+	rounds->took_ms += clock_monotonic_ms() - began_ms;
 	if (status)
 		return status;
 	metric_add(cell_measures(rounds->engine.cell)->lost_messages, PQntuples(rows));
@@ -353,6 +357,7 @@ static void round_or_tell(struct rounds *rounds)
 {
 	struct error err = {0};
 	rounds->started_ms = clock_monotonic_ms();
+	rounds->took_ms = 0;
 	enum status status = run_round(rounds, &err);
 	if (status) {
 		renewal_fail(&rounds->renewal);
@@ -392,11 +397,16 @@ void rounds_free(struct rounds *rounds)
 	free_pointer(&rounds);
 }
 
+static int64_t next_round_ms(const struct rounds *rounds)
+{
+	return rounds->started_ms + clock_pace(cell_settings(rounds->engine.cell)->round_ms, rounds->took_ms, PACE_MAX_MS);
+}
+
 static void wait_until_due(struct rounds *rounds)
 {
 	struct cell *cell = rounds->engine.cell;
 	int64_t until_ms = rounds->learned_ms + (task_topics_unknown(cell) ? MAKE_AGAIN_MS : LEARN_MS);
-	int64_t round_ms = rounds->started_ms + cell_settings(cell)->round_ms;
+	int64_t round_ms = next_round_ms(rounds);
 	if (cell_wants_rounds(cell) && round_ms < until_ms)
 		until_ms = round_ms;
 	int64_t wait_ms = until_ms - clock_monotonic_ms();
@@ -419,7 +429,7 @@ void *rounds_run(void *argument)
 		learn(rounds);
 		if (!cell_wants_rounds(cell))
 			measures_hide(cell_measures(cell), MEASURE_TASK_LAG);
-		if (cell_wants_rounds(cell) && clock_monotonic_ms() - rounds->started_ms >= cell_settings(cell)->round_ms)
+		if (cell_wants_rounds(cell) && clock_monotonic_ms() >= next_round_ms(rounds))
 			round_or_tell(rounds);
 	}
 	return NULL;

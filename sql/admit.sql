@@ -14,23 +14,14 @@ language plpgsql volatile set search_path = pg_catalog, kser, pg_temp as $$
 declare
 	t constant timestamptz := clock_timestamp();
 	m meta;
-	level integer := 2147483647;
-	rows tid[] := '{}';
-	due record;
+	rows tid[];
 	locked record;
 begin
 	select * into m from meta;
 	if m.halted is not null then
 		return;
 	end if;
-	-- One priority after the other: a scan over all would wade through what is not due yet.
-	loop
-		select max(r.priority) into level from ready r where r.queue = queue_name and r.priority < level;
-		exit when level is null;
-		rows := rows || array(select r.ctid from ready r where r.queue = queue_name and r.priority = level and r.due_at <= t
-			order by r.due_at, r.operation_id limit cardinality(targets) - cardinality(rows) for update skip locked);
-		exit when cardinality(rows) >= cardinality(targets);
-	end loop;
+	rows := due(queue_name, t, cardinality(targets));
 	if rows = '{}' then
 		return;
 	end if;

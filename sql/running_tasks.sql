@@ -1,5 +1,6 @@
 -- The tasks of a queue that run without a claim of their attempt, of operations that are not held. Not locked: look again.
--- Goes over the running operations, from each to its current task, and over nothing that is finished.
+-- Goes over the running operations, from each to its current task, and over nothing that is finished (`limit` keeps the planner to that order: where many
+-- run it takes a walk over all tasks for the cheaper one).
 create or replace function kser.running_tasks(queue_name text) returns table (operation_id uuid, "position" integer, attempt integer, epoch bigint, partition integer,
 	dispatched_at timestamptz, policy json) language sql stable set search_path = pg_catalog, kser, pg_temp as $$
 	select k.operation_id, k.position, k.attempt, k.epoch, k.partition, k.dispatched_at, k.policy
@@ -7,7 +8,7 @@ create or replace function kser.running_tasks(queue_name text) returns table (op
 		lateral (select coalesce(
 			(select s.position from tasks s where s.operation_id = o.id and s.position < 8 and s.status <> 'SUCCESS' order by s.position limit 1),
 			current_position(o.id)) as at) as c,
-		lateral (select * from tasks s where s.operation_id = o.id and s.position = c.at and s.status = 'RUNNING') as k
+		lateral (select * from tasks s where s.operation_id = o.id and s.position = c.at and s.status = 'RUNNING' limit 1) as k
 	where o.window_queue = queue_name and o.started_at is not null and o.finished_at is null and not o.held and k.queue = queue_name
 		and not exists (select from claims h where h.operation_id = k.operation_id and h.position = k.position and h.attempt = k.attempt)
 $$;

@@ -1,6 +1,11 @@
 """kser.admit and kser.window_free: what may start, in which order, and how much at once."""
 
 import json
+import re
+
+import pytest
+
+from support.waiting import wait_until
 
 
 def positions(rows):
@@ -129,3 +134,55 @@ def test_tells_how_long_a_task_has_waited(engine):
     engine.rows("update kser.ready set due_at = now() - interval '90 s' where operation_id = %s", late)
     waited = {dispatch["operation_id"]: dispatch["waited_ms"] for dispatch in engine.admit()}
     assert waited[late] >= 90000 > waited[at_once] >= 0
+
+
+def pages(engine):
+    """How many pages of the cache one look for what is due takes."""
+    plan = "\n".join(row["QUERY PLAN"] for row in engine.rows("explain (analyze, buffers) select kser.due('', clock_timestamp(), 100)"))
+    return int(re.search(r"Buffers: shared hit=(\d+)", plan)[1])
+
+
+@pytest.fixture
+def pinned(engine, another):
+    """A snapshot from before 100,000 rows that are deleted since: they cannot be cleaned up. Its session."""
+    holder = another(autocommit=False)
+    holder.rows("set transaction isolation level repeatable read")
+    holder.rows("select 1")
+    engine.rows("""insert into kser.ready (queue, priority, due_at, operation_id, position, attempt, started)
+        select '', 0, now() - interval '1 min' + i * interval '1 us', kser.uuid_v7(), 0, 0, false from generate_series(1, 100000) as i""")
+    engine.rows("delete from kser.ready")
+    engine.rows("select pg_stat_force_next_flush()")
+    return holder
+
+
+def test_a_kept_snapshot_does_not_make_each_look_dear(engine, pinned):
+    waiting = engine.submit("x", 1)
+    first, second = pages(engine), pages(engine)
+    assert first > 500 and second < first / 10, (first, second)
+    assert [d["operation_id"] for d in engine.admit()] == [waiting]
+    again = engine.submit("x", 1)
+    assert pages(engine) < first / 10
+    assert [d["operation_id"] for d in engine.admit()] == [again]
+
+
+def test_what_comes_late_or_with_another_priority_is_found_beside_a_kept_snapshot(engine, pinned):
+    """Behind the place where a look begins: found by the next one from the start."""
+    engine.submit("x", 1)
+    engine.admit()
+    assert engine.value("select current_setting('kser.worked_off')::jsonb -> '' -> 'levels' ? '0'")
+    low, high = engine.submit("x", 1, priority=-5), engine.submit("x", 1, priority=5)
+    assert {d["operation_id"] for d in engine.admit()} == {low, high}
+    late = engine.submit("x", 1)
+    engine.rows("update kser.ready set due_at = now() - interval '1 h'")
+    found = wait_until(lambda: engine.admit(), 30, "the late row to be found")
+    assert [d["operation_id"] for d in found] == [late]
+
+
+def test_once_the_snapshot_is_gone_looks_begin_at_the_start(engine, pinned):
+    engine.submit("x", 1)
+    engine.admit()
+    assert engine.value("select current_setting('kser.worked_off')") != "{}"
+    pinned.connection.rollback()
+    engine.rows("vacuum kser.ready")
+    engine.submit("x", 1)
+    wait_until(lambda: engine.admit() is not None and engine.value("select current_setting('kser.worked_off')") == "{}", 30, "the memory to be dropped")
