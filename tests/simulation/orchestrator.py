@@ -409,6 +409,7 @@ class Rounds:
         self.since = None       # before that, every claim counts as renewed
         self.finished_at = None
         self.begun_at = -99
+        self.replies = None     # the ends of the results as noted last
 
     def begin(self):
         world = self.world
@@ -448,7 +449,7 @@ class Rounds:
         rows = self.world.call("expire", f"select operation_id, \"position\", attempt, worker from kser.expire(%s::timestamptz, %s::timestamptz, interval '{LEASE} s')",
                                self.at_text, self.since)
         for operation, position, attempt, worker in rows:
-            self.world.was_expired(operation, position, attempt, worker, self.at)
+            self.world.was_expired(operation, position, attempt, worker, self.at, self.replies)
 
     def lose(self):
         for queue in self.world.queues:

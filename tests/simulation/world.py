@@ -269,13 +269,14 @@ class World:
         """Somebody wanted it ended: then it is not sent once more."""
         return bool(self.session.look("select 1 from kser.history where uuid = %s and attempt = %s and kind = 'stopped'", launch.task, launch.attempt))
 
-    def was_expired(self, operation, position, attempt, worker, at):
+    def was_expired(self, operation, position, attempt, worker, at, noted):
+        """`at`: when the round began; `noted`: the ends of the results that it waited for. What was named behind both came too late."""
         self.saw("expired")
         launch = self.launch_at(operation, position, attempt)
         self.tell("expired %s of %s", launch, worker)
         if launch is None:
             return
-        named = [r.time for r in launch.named if not r.vanished and r.body["worker"] == worker]
+        named = [r.time for r in launch.named if not r.vanished and r.body["worker"] == worker and (r.time <= at or noted and r.offset < noted[r.log.number])]
         if launch.limit_ms and launch.named and at >= min(r.time for r in launch.named) + launch.limit_ms / 1000 + 5:
             self.saw("expired_past_its_limit")
         elif named and at - max(named) < LEASE:
