@@ -6,6 +6,7 @@
 #include "common/limits.h"
 #include "common/trace.h"
 #include "common/utf8.h"
+#include "common/uuid_text.h"
 
 static const struct json_value absent = {JSON_NULL, {"", 0}};
 static const struct json_value empty_object = {JSON_OBJECT, {"{}", 2}};
@@ -146,7 +147,7 @@ static bool read_uuid(struct json_value string, uuid_t uuid)
 {
 	struct buffer scratch CLEANUP(buffer_clear) = {0};
 	struct slice text = json_string(string, &scratch);
-	return uuid_parse_range(text.start, text.start + text.length, uuid) == 0;
+	return uuid_text_read(text, uuid);
 }
 
 static bool is_control(const char *at, size_t bytes)

@@ -2,6 +2,8 @@
 
 #include <inttypes.h>
 
+#include "common/uuid_text.h"
+
 void task_name_add(struct buffer *out, const struct task_name *name)
 {
 	char uuid[UUID_STR_LEN], operation[UUID_STR_LEN];
@@ -18,7 +20,7 @@ static bool read_uuid(struct json_value object, const char *key, uuid_t uuid)
 	if (!json_find(object, key, &value) || value.kind != JSON_STRING)
 		return false;
 	struct slice text = json_string(value, &scratch);
-	return text.length == UUID_STR_LEN - 1 && uuid_parse_range(text.start, text.start + text.length, uuid) == 0;
+	return uuid_text_read(text, uuid);
 }
 
 static bool read_number(struct json_value object, const char *key, int64_t min, int64_t max, int64_t *number)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/memory.h"
+#include "common/uuid_text.h"
 
 /* The order of the apply statement's parameters; the last one, careful, is no array. */
 enum column {
@@ -59,7 +60,7 @@ static enum status task_uuid(const struct message *message, struct buffer *scrat
 {
 	buffer_reset(scratch);
 	struct slice text = json_string(message->uuid, scratch);
-	if (text.length == UUID_STR_LEN - 1 && uuid_parse_range(text.start, text.start + text.length, uuid) == 0)
+	if (uuid_text_read(text, uuid))
 		return E_OK;
 	return fail(err, E_INVALID, "uuid: is not a task's");
 }

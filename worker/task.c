@@ -12,6 +12,7 @@
 #include "common/limits.h"
 #include "common/log.h"
 #include "common/memory.h"
+#include "common/uuid_text.h"
 #include "kser/worker.h"
 #include "worker/made.h"
 #include "worker/object.h"
@@ -72,8 +73,8 @@ void task_name_of(const struct kser_task *task, struct task_name *name)
 {
 	struct buffer scratch CLEANUP(buffer_clear) = {0};
 	struct slice uuid = json_string(task->message.uuid, &scratch);
-	int unusable = uuid_parse_range(uuid.start, uuid.start + uuid.length, name->uuid);
-	assert(task->keyed && !unusable);
+	bool usable = uuid_text_read(uuid, name->uuid);
+	assert(task->keyed && usable);
 	memcpy(name->operation, task->key.operation, sizeof name->operation);
 	name->position = task->key.position;
 	name->attempt = task->key.attempt;
