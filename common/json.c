@@ -1,6 +1,7 @@
 #include "common/json.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -32,18 +33,21 @@ struct key {
 	bool escaped;
 };
 
-/* Where the scanner stands in a container that is open: for the path in errors, and for duplicate keys. */
+/* A container that is open: for the path in errors, for duplicate keys, and for the fields that are looked for in it. */
 struct level {
 	bool object;
 	bool inside; /* an element, or the member of the last key */
-	size_t first_key;
 	size_t index;
+	size_t first_key;
+	uint64_t seen; /* key_bits of its keys */
+	const struct json_form *form; /* may be NULL */
+	size_t next_field;
 };
 
 struct scanner {
 	const char *start;
-	const char *at;
 	const char *end;
+	struct json_value *values; /* of fields */
 	struct error *err;
 	int depth;
 	struct level levels[JSON_DEPTH_MAX];
@@ -52,27 +56,6 @@ struct scanner {
 	size_t key_room;
 	struct key first_keys[FIRST_KEYS];
 };
-
-enum string_byte { BYTE_PLAIN, BYTE_QUOTE, BYTE_ESCAPE, BYTE_CONTROL, BYTE_HIGH };
-
-#define P BYTE_PLAIN
-#define Q BYTE_QUOTE
-#define E BYTE_ESCAPE
-#define FOUR(byte) byte, byte, byte, byte
-#define ROW(byte) FOUR(byte), FOUR(byte), FOUR(byte), FOUR(byte)
-#define HALF(byte) ROW(byte), ROW(byte), ROW(byte), ROW(byte), ROW(byte), ROW(byte), ROW(byte), ROW(byte)
-static const unsigned char string_bytes[256] = {
-	ROW(BYTE_CONTROL), ROW(BYTE_CONTROL),
-	P, P, Q, P, FOUR(P), FOUR(P), FOUR(P), ROW(P), ROW(P),
-	FOUR(P), FOUR(P), FOUR(P), E, P, P, P, ROW(P), ROW(P),
-	HALF(BYTE_HIGH),
-};
-#undef P
-#undef Q
-#undef E
-#undef FOUR
-#undef ROW
-#undef HALF
 
 const char *json_kind_name(enum json_kind kind)
 {
@@ -130,8 +113,9 @@ static const char *short_path(const struct buffer *path)
 	return from;
 }
 
-static bool wrong_at(struct scanner *scanner, const char *at, const char *format, ...) PRINTF_LIKE(3, 4);
-static bool wrong_at(struct scanner *scanner, const char *at, const char *format, ...)
+/* Tells the error; NULL, for whoever scans. */
+static const char *wrong_at(const struct scanner *scanner, const char *at, const char *format, ...) PRINTF_LIKE(3, 4);
+static const char *wrong_at(const struct scanner *scanner, const char *at, const char *format, ...)
 {
 	char what[300];
 	va_list arguments;
@@ -143,22 +127,26 @@ static bool wrong_at(struct scanner *scanner, const char *at, const char *format
 	const char *shown = short_path(&path);
 	(void)fail(scanner->err, E_INVALID, "byte %zu, %s%s: %s", (size_t)(at - scanner->start),
 		shown == path.bytes ? "" : "...", shown, what);
-	return false;
+	return NULL;
 }
 
 /* "expected …, found …" */
-static bool unexpected(struct scanner *scanner, const char *expected)
+static const char *unexpected(const struct scanner *scanner, const char *at, const char *expected)
 {
-	if (scanner->at == scanner->end)
-		return wrong_at(scanner, scanner->at, "expected %s, found the end of the text", expected);
-	const char *at = scanner->at;
+	if (at == scanner->end)
+		return wrong_at(scanner, at, "expected %s, found the end of the text", expected);
+	const char *next = at;
 	const char *end = scanner->end - at > ERROR_FOUND_BYTES ? at + ERROR_FOUND_BYTES : scanner->end;
 	char found[ERROR_FOUND_BYTES * UTF8_VISIBLE_MAX];
-	size_t length = utf8_visible(&at, scanner->end, found);
-	while (at < end && *at > ' ' && length < sizeof found - UTF8_VISIBLE_MAX)
-		length += utf8_visible(&at, scanner->end, found + length);
-	return wrong_at(scanner, scanner->at, "expected %s, found %.*s", expected, (int)length, found);
+	size_t length = utf8_visible(&next, scanner->end, found);
+	while (next < end && *next > ' ' && length < sizeof found - UTF8_VISIBLE_MAX)
+		length += utf8_visible(&next, scanner->end, found + length);
+	return wrong_at(scanner, at, "expected %s, found %.*s", expected, (int)length, found);
 }
+
+/*
+ * What scans one thing begins at `at` and returns where it goes on behind it; NULL: it is wrong, and the error is told.
+ */
 
 /* ---- strings ---- */
 
@@ -190,94 +178,90 @@ static bool is_low_surrogate(int unit)
 	return unit >= 0xDC00 && unit <= 0xDFFF;
 }
 
-/* At the 'u' of \uXXXX. */
-static bool scan_unicode_escape(struct scanner *scanner)
+/* At the backslash of \uXXXX. */
+static const char *scan_unicode_escape(const struct scanner *scanner, const char *at)
 {
-	const char *at = scanner->at + 1;
-	int unit = hex4(at, scanner->end);
+	const char *next = at + 2;
+	int unit = hex4(next, scanner->end);
 	if (unit < 0)
-		return wrong_at(scanner, scanner->at - 1, "\\u needs four hexadecimal digits");
+		return wrong_at(scanner, at, "\\u needs four hexadecimal digits");
 	if (unit == 0)
-		return wrong_at(scanner, scanner->at - 1, "\\u0000 is not allowed");
-	at += 4;
+		return wrong_at(scanner, at, "\\u0000 is not allowed");
+	next += 4;
 	if (is_high_surrogate(unit)) {
-		bool pair = scanner->end - at >= 6 && at[0] == '\\' && at[1] == 'u' && is_low_surrogate(hex4(at + 2, scanner->end));
-		if (!pair)
-			return wrong_at(scanner, scanner->at - 1, "lone surrogate");
-		at += 6;
-	} else if (is_low_surrogate(unit)) {
-		return wrong_at(scanner, scanner->at - 1, "lone surrogate");
+		bool pair = scanner->end - next >= 6 && next[0] == '\\' && next[1] == 'u' && is_low_surrogate(hex4(next + 2, scanner->end));
+		return pair ? next + 6 : wrong_at(scanner, at, "lone surrogate");
 	}
-	scanner->at = at;
-	return true;
+	return is_low_surrogate(unit) ? wrong_at(scanner, at, "lone surrogate") : next;
 }
 
 /* At the backslash. */
-static bool scan_escape(struct scanner *scanner)
+static const char *scan_escape(const struct scanner *scanner, const char *at)
 {
-	scanner->at++;
-	if (scanner->at == scanner->end)
-		return unexpected(scanner, "an escape");
-	if (*scanner->at == 'u')
-		return scan_unicode_escape(scanner);
-	if (*scanner->at == '\0' || !strchr("\"\\/bfnrt", *scanner->at))
-		return unexpected(scanner, "an escape that JSON knows");
-	scanner->at++;
-	return true;
+	const char *letter = at + 1;
+	if (letter == scanner->end)
+		return unexpected(scanner, letter, "an escape");
+	if (*letter == 'u')
+		return scan_unicode_escape(scanner, at);
+	if (*letter == '\0' || !strchr("\"\\/bfnrt", *letter))
+		return unexpected(scanner, letter, "an escape that JSON knows");
+	return letter + 1;
+}
+
+/* At what is not plain, but for quotes. */
+static const char *scan_special(const struct scanner *scanner, const char *at)
+{
+	if (*at == '\\')
+		return scan_escape(scanner, at);
+	if ((unsigned char)*at < 0x20)
+		return wrong_at(scanner, at, "control character 0x%02x in a string, must be escaped", (unsigned)*at);
+	size_t length = utf8_length(at, scanner->end);
+	return length ? at + length : wrong_at(scanner, at, "byte 0x%02x is not valid UTF-8", (unsigned)(unsigned char)*at);
 }
 
 #define EACH_BYTE(byte) (UINT64_C(0x0101010101010101) * (byte))
 
-/* Passes the plain bytes of a string, eight at a time while all eight are plain ASCII. */
-static const char *pass_plain(const char *at, const char *end)
+static bool is_plain(unsigned char byte)
+{
+	return byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
+}
+
+/* Passes the bytes of a string that are plain ASCII, eight at a time. */
+static inline const char *pass_plain(const char *at, const char *end)
 {
 	for (; end - at >= 8; at += 8) {
 		uint64_t word;
 		memcpy(&word, at, 8);
+		word = le64toh(word);
 		uint64_t quote = word ^ EACH_BYTE('"');
 		uint64_t escape = word ^ EACH_BYTE('\\');
-		uint64_t not_plain = (quote - EACH_BYTE(1)) | (escape - EACH_BYTE(1)) | (word - EACH_BYTE(0x20)) | word;
-		if (not_plain & EACH_BYTE(0x80))
-			break;
+		uint64_t not_plain = ((quote - EACH_BYTE(1)) | (escape - EACH_BYTE(1)) | (word - EACH_BYTE(0x20)) | word) & EACH_BYTE(0x80);
+		if (not_plain) /* a borrow from the byte behind makes wrong marks, but never the first one */
+			return at + __builtin_ctzll(not_plain) / 8;
 	}
-	while (at < end && string_bytes[(unsigned char)*at] == BYTE_PLAIN)
+	while (at < end && is_plain((unsigned char)*at))
 		at++;
 	return at;
 }
 
-/* Behind the opening quote; goes on behind the closing one. */
-static bool scan_string(struct scanner *scanner, struct key *string)
+/* Behind the opening quote. */
+static inline const char *scan_string(const struct scanner *scanner, const char *at, struct key *string)
 {
-	*string = (struct key){.start = scanner->at};
-	const char *end = scanner->end;
+	string->start = at;
+	string->escaped = false;
 	for (;;) {
-		const char *at = pass_plain(scanner->at, end);
-		scanner->at = at;
-		if (at == end)
+		at = pass_plain(at, scanner->end);
+		if (at == scanner->end)
 			return wrong_at(scanner, string->start - 1, "a string without its closing quote");
-		switch ((enum string_byte)string_bytes[(unsigned char)*at]) {
-		case BYTE_PLAIN:
+		if (*at == '"')
 			break;
-		case BYTE_QUOTE:
-			string->length = (size_t)(at - string->start);
-			scanner->at++;
-			return true;
-		case BYTE_ESCAPE:
-			string->escaped = true;
-			if (!scan_escape(scanner))
-				return false;
-			break;
-		case BYTE_CONTROL:
-			return wrong_at(scanner, at, "control character 0x%02x in a string, must be escaped", (unsigned)*at);
-		case BYTE_HIGH: {
-			size_t length = utf8_length(at, end);
-			if (length == 0)
-				return wrong_at(scanner, at, "byte 0x%02x is not valid UTF-8", (unsigned)(unsigned char)*at);
-			scanner->at += length;
-			break;
-		}
-		}
+		string->escaped |= *at == '\\';
+		at = scan_special(scanner, at);
+		if (!at)
+			return NULL;
 	}
+	string->length = (size_t)(at - string->start);
+	return at + 1;
 }
 
 /* ---- numbers ---- */
@@ -296,28 +280,28 @@ static const char *skip_digits(const char *at, const char *end)
 	return at;
 }
 
-static bool scan_digits(struct scanner *scanner, const char *expected, struct slice *digits)
+static const char *scan_digits(const struct scanner *scanner, const char *at, const char *expected, struct slice *digits)
 {
-	const char *start = scanner->at;
-	scanner->at = skip_digits(start, scanner->end);
-	*digits = (struct slice){start, (size_t)(scanner->at - start)};
-	return digits->length > 0 || unexpected(scanner, expected);
+	const char *end = skip_digits(at, scanner->end);
+	*digits = (struct slice){at, (size_t)(end - at)};
+	return end > at ? end : unexpected(scanner, at, expected);
 }
 
-static bool scan_exponent(struct scanner *scanner, int *exponent)
+static const char *scan_exponent(const struct scanner *scanner, const char *at, int *exponent)
 {
-	scanner->at++;
-	bool negative = scanner->at < scanner->end && *scanner->at == '-';
-	if (negative || (scanner->at < scanner->end && *scanner->at == '+'))
-		scanner->at++;
+	at++;
+	bool negative = at < scanner->end && *at == '-';
+	if (negative || (at < scanner->end && *at == '+'))
+		at++;
 	struct slice digits;
-	if (!scan_digits(scanner, "a digit of the exponent", &digits))
-		return false;
+	at = scan_digits(scanner, at, "a digit of the exponent", &digits);
+	if (!at)
+		return NULL;
 	int value = 0;
 	for (size_t i = 0; i < digits.length && value < 10000; i++)
 		value = value * 10 + (digits.start[i] - '0');
 	*exponent = negative ? -value : value;
-	return true;
+	return at;
 }
 
 static bool is_exponent(char byte)
@@ -365,35 +349,35 @@ static bool double_fits(const struct number *number)
 	return isfinite(value) && value > 0;
 }
 
-static bool scan_double(struct scanner *scanner, const char *start, struct slice whole)
+/* Behind the whole digits of the number that begins at `start`. */
+static const char *scan_double(const struct scanner *scanner, const char *start, const char *at, struct slice whole)
 {
 	struct number number = {.whole = whole};
-	if (*scanner->at == '.') {
-		scanner->at++;
-		if (!scan_digits(scanner, "a digit behind the point", &number.fraction))
-			return false;
-	}
-	if (scanner->at < scanner->end && is_exponent(*scanner->at) && !scan_exponent(scanner, &number.exponent))
-		return false;
-	return double_fits(&number) || wrong_at(scanner, start, "a number outside the range of a double");
+	if (*at == '.')
+		at = scan_digits(scanner, at + 1, "a digit behind the point", &number.fraction);
+	if (at && at < scanner->end && is_exponent(*at))
+		at = scan_exponent(scanner, at, &number.exponent);
+	if (!at)
+		return NULL;
+	return double_fits(&number) ? at : wrong_at(scanner, start, "a number outside the range of a double");
 }
 
-static bool scan_number(struct scanner *scanner, enum json_kind *kind)
+static const char *scan_number(const struct scanner *scanner, const char *at, enum json_kind *kind)
 {
-	const char *start = scanner->at;
+	const char *start = at;
 	bool negative = *start == '-';
-	scanner->at += negative;
 	struct slice whole;
-	if (!scan_digits(scanner, "a digit", &whole))
-		return false;
+	at = scan_digits(scanner, at + negative, "a digit", &whole);
+	if (!at)
+		return NULL;
 	if (whole.start[0] == '0' && whole.length > 1)
 		return wrong_at(scanner, start, "a number with a leading 0");
-	if (scanner->at < scanner->end && (*scanner->at == '.' || is_exponent(*scanner->at))) {
+	if (at < scanner->end && (*at == '.' || is_exponent(*at))) {
 		*kind = JSON_DOUBLE;
-		return scan_double(scanner, start, whole);
+		return scan_double(scanner, start, at, whole);
 	}
 	*kind = JSON_INTEGER;
-	return int64_fits(whole, negative) || wrong_at(scanner, start, "an integer that does not fit in 64 bits");
+	return int64_fits(whole, negative) ? at : wrong_at(scanner, start, "an integer that does not fit in 64 bits");
 }
 
 /* ---- keys ---- */
@@ -510,15 +494,28 @@ static struct key *next_key(struct scanner *scanner)
 
 static bool twice(struct scanner *scanner, const struct key *key)
 {
-	return wrong_at(scanner, key->start - 1, "the key is there twice");
+	(void)wrong_at(scanner, key->start - 1, "the key is there twice");
+	return false;
+}
+
+/* Bits that two keys have in common if they are equal: one by its ends and length, or all for those that are not compared as they stand. */
+static uint64_t key_bits(const struct key *key)
+{
+	if (key->escaped || key->length == 0)
+		return UINT64_MAX;
+	unsigned first = (unsigned char)key->start[0], last = (unsigned char)key->start[key->length - 1];
+	return UINT64_C(1) << ((first * 7 + last * 3 + key->length * 5) % 64);
 }
 
 /* Whether the last key is new among the first few of its object. */
-static bool check_key(struct scanner *scanner, const struct level *level)
+static bool check_key(struct scanner *scanner, struct level *level)
 {
 	const struct key *last = &scanner->keys[scanner->key_count - 1];
 	const struct key *key = &scanner->keys[level->first_key];
-	if (last - key >= PAIRWISE_MEMBERS_MAX)
+	uint64_t bits = key_bits(last);
+	bool unlike_all = !(level->seen & bits);
+	level->seen |= bits;
+	if (unlike_all || last - key >= PAIRWISE_MEMBERS_MAX)
 		return true;
 	for (; key < last; key++)
 		if (key_equal(key, last))
@@ -546,156 +543,185 @@ static bool take_keys(struct scanner *scanner, struct level *level)
 
 /* ---- values ---- */
 
-static bool is_space(char byte)
+/* All four are below what else a text has between its tokens. */
+static inline bool is_space(char byte)
 {
-	return byte == ' ' || byte == '\n' || byte == '\r' || byte == '\t';
+	return (unsigned char)byte <= ' ' && (byte == ' ' || byte == '\n' || byte == '\r' || byte == '\t');
 }
 
-static inline void skip_space(struct scanner *scanner)
+static inline const char *pass_space(const char *at, const char *end)
 {
-	const char *at = scanner->at;
-	while (at < scanner->end && is_space(*at))
+	while (at < end && is_space(*at))
 		at++;
-	scanner->at = at;
+	return at;
 }
 
-/* Whether the next byte that is no space is `byte`; then goes on behind it. */
-static inline bool take(struct scanner *scanner, char byte)
-{
-	skip_space(scanner);
-	if (scanner->at == scanner->end || *scanner->at != byte)
-		return false;
-	scanner->at++;
-	return true;
-}
+static const char *scan_value(struct scanner *scanner, const char *at, const struct json_form *form, struct json_value *value);
 
-static bool scan_value(struct scanner *scanner, enum json_kind *kind);
-
-static struct level *open_level(struct scanner *scanner, bool object)
+static struct level *open_level(struct scanner *scanner, const char *at, bool object, const struct json_form *form)
 {
 	if (scanner->depth == JSON_DEPTH_MAX) {
-		wrong_at(scanner, scanner->at, "more than %d levels of arrays and objects", JSON_DEPTH_MAX);
+		(void)wrong_at(scanner, at, "more than %d levels of arrays and objects", JSON_DEPTH_MAX);
 		return NULL;
 	}
 	struct level *level = &scanner->levels[scanner->depth++];
-	*level = (struct level){.object = object, .first_key = scanner->key_count};
-	scanner->at++;
+	*level = (struct level){.object = object, .first_key = scanner->key_count, .form = form};
 	return level;
 }
 
-static bool scan_array(struct scanner *scanner)
+static const char *scan_array(struct scanner *scanner, const char *at)
 {
-	struct level *level = open_level(scanner, false);
+	const char *end = scanner->end;
+	struct level *level = open_level(scanner, at, false, NULL);
 	if (!level)
-		return false;
-	if (!take(scanner, ']'))
-		for (;; level->index++) {
+		return NULL;
+	at = pass_space(at + 1, end);
+	if (at == end || *at != ']')
+		for (;; level->index++, at++) {
+			struct json_value element;
 			level->inside = true;
-			enum json_kind kind;
-			if (!scan_value(scanner, &kind))
-				return false;
+			at = scan_value(scanner, at, NULL, &element);
+			if (!at)
+				return NULL;
 			level->inside = false;
-			if (take(scanner, ']'))
+			at = pass_space(at, end);
+			if (at == end || (*at != ',' && *at != ']'))
+				return unexpected(scanner, at, "a comma or ]");
+			if (*at == ']')
 				break;
-			if (!take(scanner, ','))
-				return unexpected(scanner, "a comma or ]");
 		}
 	scanner->depth--;
-	return true;
+	return at + 1;
 }
 
-static bool scan_member(struct scanner *scanner, struct level *level)
+static bool key_says(const struct key *key, const struct slice *name)
 {
-	if (!take(scanner, '"'))
-		return unexpected(scanner, "a key in double quotes");
-	if (!scan_string(scanner, next_key(scanner)))
-		return false;
+	if (key->escaped)
+		return compare_resolved((struct slice){key->start, key->length}, *name) == 0;
+	return key->length == name->length && memcmp(key->start, name->start, name->length) == 0;
+}
+
+/* The field that a key names; NULL: none. Fields mostly come in the order of their table: each search begins behind what the last one found. */
+static const struct json_field *find_field(struct level *level, const struct key *key)
+{
+	for (size_t left = level->form->count; left > 0; left--) {
+		const struct json_field *field = &level->form->fields[level->next_field++];
+		if (level->next_field == level->form->count)
+			level->next_field = 0;
+		if (key_says(key, &field->name))
+			return field;
+	}
+	return NULL;
+}
+
+static const char *scan_member(struct scanner *scanner, const char *at, struct level *level)
+{
+	if (at == scanner->end || *at != '"')
+		return unexpected(scanner, at, "a key in double quotes");
+	struct key *key = next_key(scanner);
+	at = scan_string(scanner, at + 1, key);
+	if (!at)
+		return NULL;
 	scanner->key_count++;
 	level->inside = true;
 	if (!check_key(scanner, level))
-		return false;
-	if (!take(scanner, ':'))
-		return unexpected(scanner, "a colon");
-	enum json_kind kind;
-	if (!scan_value(scanner, &kind))
-		return false;
+		return NULL;
+	at = pass_space(at, scanner->end);
+	if (at == scanner->end || *at != ':')
+		return unexpected(scanner, at, "a colon");
+	const struct json_field *field = level->form ? find_field(level, key) : NULL;
+	struct json_value other;
+	struct json_value *value = field ? &scanner->values[level->form->place + (size_t)(field - level->form->fields)] : &other;
+	at = scan_value(scanner, at + 1, field ? field->form : NULL, value);
 	level->inside = false;
-	return true;
+	return at;
 }
 
-static bool scan_object(struct scanner *scanner)
+static const char *scan_object(struct scanner *scanner, const char *at, const struct json_form *form)
 {
-	struct level *level = open_level(scanner, true);
+	const char *end = scanner->end;
+	struct level *level = open_level(scanner, at, true, form);
 	if (!level)
-		return false;
-	if (!take(scanner, '}'))
-		for (;;) {
-			if (!scan_member(scanner, level))
-				return false;
-			if (take(scanner, '}'))
+		return NULL;
+	at = pass_space(at + 1, end);
+	if (at == end || *at != '}')
+		for (;; at = pass_space(at + 1, end)) {
+			at = scan_member(scanner, at, level);
+			if (!at)
+				return NULL;
+			at = pass_space(at, end);
+			if (at == end || (*at != ',' && *at != '}'))
+				return unexpected(scanner, at, "a comma or }");
+			if (*at == '}')
 				break;
-			if (!take(scanner, ','))
-				return unexpected(scanner, "a comma or }");
 		}
 	if (!take_keys(scanner, level))
-		return false;
+		return NULL;
 	scanner->depth--;
-	return true;
+	return at + 1;
 }
 
-static bool scan_word(struct scanner *scanner, const char *word)
+static const char *scan_word(const struct scanner *scanner, const char *at, const char *word)
 {
 	size_t length = strlen(word);
-	if ((size_t)(scanner->end - scanner->at) < length || memcmp(scanner->at, word, length) != 0)
-		return unexpected(scanner, "a value");
-	scanner->at += length;
-	return true;
+	if ((size_t)(scanner->end - at) < length || memcmp(at, word, length) != 0)
+		return unexpected(scanner, at, "a value");
+	return at + length;
 }
 
-static bool scan_value(struct scanner *scanner, enum json_kind *kind)
+static const char *scan_any(struct scanner *scanner, const char *at, const struct json_form *form, enum json_kind *kind)
 {
-	skip_space(scanner);
-	if (scanner->at == scanner->end)
-		return unexpected(scanner, "a value");
 	struct key string;
-	switch (*scanner->at) {
-	case '{': *kind = JSON_OBJECT; return scan_object(scanner);
-	case '[': *kind = JSON_ARRAY; return scan_array(scanner);
-	case '"': *kind = JSON_STRING; scanner->at++; return scan_string(scanner, &string);
-	case 't': *kind = JSON_BOOL; return scan_word(scanner, "true");
-	case 'f': *kind = JSON_BOOL; return scan_word(scanner, "false");
-	case 'n': *kind = JSON_NULL; return scan_word(scanner, "null");
+	switch (*at) {
+	case '{': *kind = JSON_OBJECT; return scan_object(scanner, at, form);
+	case '[': *kind = JSON_ARRAY; return scan_array(scanner, at);
+	case '"': *kind = JSON_STRING; return scan_string(scanner, at + 1, &string);
+	case 't': *kind = JSON_BOOL; return scan_word(scanner, at, "true");
+	case 'f': *kind = JSON_BOOL; return scan_word(scanner, at, "false");
+	case 'n': *kind = JSON_NULL; return scan_word(scanner, at, "null");
 	case '-': case '0': case '1': case '2': case '3': case '4': case '5': case '6': case '7': case '8': case '9':
-		return scan_number(scanner, kind);
-	default: return unexpected(scanner, "a value");
+		return scan_number(scanner, at, kind);
+	default: return unexpected(scanner, at, "a value");
 	}
 }
 
-static bool scan_document(struct scanner *scanner, struct json_value *value)
+/* Before it there may be space. `form`: what is looked for when it is an object. */
+static const char *scan_value(struct scanner *scanner, const char *at, const struct json_form *form, struct json_value *value)
 {
-	skip_space(scanner);
-	value->text.start = scanner->at;
-	if (!scan_value(scanner, &value->kind))
-		return false;
-	value->text.length = (size_t)(scanner->at - value->text.start);
-	skip_space(scanner);
-	return scanner->at == scanner->end || unexpected(scanner, "the end of the text");
+	at = pass_space(at, scanner->end);
+	if (at == scanner->end)
+		return unexpected(scanner, at, "a value");
+	value->text.start = at;
+	at = scan_any(scanner, at, form, &value->kind);
+	if (at)
+		value->text.length = (size_t)(at - value->text.start);
+	return at;
 }
 
-enum status json_validate(struct slice text, size_t bytes_max, struct json_value *root, struct error *err)
+static bool scan_document(struct scanner *scanner, const struct json_form *form, struct json_value *root)
+{
+	const char *at = scan_value(scanner, scanner->start, form, root);
+	if (!at)
+		return false;
+	at = pass_space(at, scanner->end);
+	return at == scanner->end || unexpected(scanner, at, "the end of the text");
+}
+
+enum status json_read(struct slice text, size_t bytes_max, const struct json_form *form, struct json_value *values, struct json_value *root, struct error *err)
 {
 	if (text.length > bytes_max)
 		return fail(err, E_INVALID, "%zu bytes, the limit is %zu", text.length, bytes_max);
-	struct scanner scanner;
-	scanner.start = scanner.at = text.length ? text.start : "";
+	struct scanner scanner; /* large: the most of it is left as it is */
+	scanner.start = text.length ? text.start : "";
 	scanner.end = scanner.start + text.length;
+	scanner.values = values;
 	scanner.err = err;
 	scanner.depth = 0;
 	scanner.keys = scanner.first_keys;
 	scanner.key_count = 0;
 	scanner.key_room = FIRST_KEYS;
 	struct json_value value;
-	bool valid = scan_document(&scanner, &value);
+	bool valid = scan_document(&scanner, form, &value);
 	if (scanner.keys != scanner.first_keys)
 		free(scanner.keys);
 	if (valid && root)
@@ -703,14 +729,12 @@ enum status json_validate(struct slice text, size_t bytes_max, struct json_value
 	return valid ? E_OK : E_INVALID;
 }
 
-/* ---- reading what is valid ---- */
-
-static const char *pass_space(const char *at, const char *end)
+enum status json_validate(struct slice text, size_t bytes_max, struct json_value *root, struct error *err)
 {
-	while (at < end && is_space(*at))
-		at++;
-	return at;
+	return json_read(text, bytes_max, NULL, NULL, root, err);
 }
+
+/* ---- reading what is valid ---- */
 
 /* From behind the opening quote to the closing one. */
 static const char *pass_string(const char *at, const char *end)

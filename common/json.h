@@ -36,6 +36,31 @@ struct json_member {
  */
 MUST_USE enum status json_validate(struct slice text, size_t bytes_max, struct json_value *root, struct error *err);
 
+/* A member that is known by its name. */
+struct json_field {
+	struct slice name;
+	const struct json_form *form; /* what is known of its own members when it is an object; may be NULL */
+
+	/* What its value must be, for whoever uses the value. */
+	enum json_kind kind;
+	bool null;        /* may also be null */
+	int64_t min, max; /* of an integer */
+};
+
+/* What is known of an object. */
+struct json_form {
+	const struct json_field *fields;
+	size_t count; /* not 0 */
+	size_t place; /* among the values of json_read: the first field's */
+};
+
+/*
+ * json_validate that hands out the values of fields on its way: those of `form` when the root is an object, of their forms, and so on.
+ * In `values` those of fields that are not there stay what they were. When it is not E_OK, some are set all the same.
+ */
+MUST_USE enum status json_read(struct slice text, size_t bytes_max, const struct json_form *form, struct json_value *values, struct json_value *root,
+	struct error *err);
+
 /* Members of an object, elements of an array, in their order. */
 struct json_iterator {
 	const char *at;

@@ -14,27 +14,11 @@ static const struct json_value empty_string = {JSON_STRING, {"\"\"", 2}};
 
 /* ---- reading ---- */
 
-/* A field that is known: unknown ones are ignored. */
-struct field {
-	struct slice name;
-	enum json_kind kind;
-	bool null;        /* may also be null */
-	int64_t min, max; /* of an integer */
-};
-
+/* Fields that are known; unknown ones are ignored. */
 #define FIELD(name) {name, sizeof(name) - 1}
 
-enum { MESSAGE_UUID, MESSAGE_ENTRYPOINT, MESSAGE_PARAMS, MESSAGE_RESULT_FIELD, MESSAGE_METADATA, MESSAGE_FIELDS };
-static const struct field message_fields[MESSAGE_FIELDS] = {
-	[MESSAGE_UUID] = {.name = FIELD("uuid"), .kind = JSON_STRING},
-	[MESSAGE_ENTRYPOINT] = {.name = FIELD("entrypoint"), .kind = JSON_STRING},
-	[MESSAGE_PARAMS] = {.name = FIELD("params"), .kind = JSON_OBJECT},
-	[MESSAGE_RESULT_FIELD] = {.name = FIELD("result"), .kind = JSON_OBJECT, .null = true},
-	[MESSAGE_METADATA] = {.name = FIELD("metadata"), .kind = JSON_OBJECT},
-};
-
 enum { RESULT_UUID, RESULT_RETCODE, RESULT_STDOUT, RESULT_STDERR, RESULT_RETVAL, RESULT_FIELDS };
-static const struct field result_fields[RESULT_FIELDS] = {
+static const struct json_field result_fields[RESULT_FIELDS] = {
 	[RESULT_UUID] = {.name = FIELD("uuid"), .kind = JSON_STRING},
 	[RESULT_RETCODE] = {.name = FIELD("retcode"), .kind = JSON_INTEGER, .min = INT32_MIN, .max = INT32_MAX},
 	[RESULT_STDOUT] = {.name = FIELD("stdout"), .kind = JSON_STRING},
@@ -47,7 +31,7 @@ enum {
 	STAMP_DEADLINE = STAMP_REQUIRED, STAMP_LIMIT_MS, STAMP_START_BY, STAMP_FLAGS, STAMP_QUEUE,
 	STAMP_KIND, STAMP_WORKER, STAMP_OUTCOME, STAMP_INHERITED, STAMP_TASKS, STAMP_FIELDS,
 };
-static const struct field stamp_fields[STAMP_FIELDS] = {
+static const struct json_field stamp_fields[STAMP_FIELDS] = {
 	[STAMP_OP] = {.name = FIELD("op"), .kind = JSON_STRING},
 	[STAMP_POS] = {.name = FIELD("pos"), .kind = JSON_INTEGER, .min = 0, .max = INT32_MAX},
 	[STAMP_ATTEMPT] = {.name = FIELD("attempt"), .kind = JSON_INTEGER, .min = 1, .max = INT32_MAX},
@@ -64,6 +48,26 @@ static const struct field stamp_fields[STAMP_FIELDS] = {
 	[STAMP_INHERITED] = {.name = FIELD("inherited"), .kind = JSON_OBJECT},
 	[STAMP_TASKS] = {.name = FIELD("tasks"), .kind = JSON_ARRAY},
 };
+
+enum { METADATA_KSER, METADATA_FIELDS };
+enum { MESSAGE_UUID, MESSAGE_ENTRYPOINT, MESSAGE_PARAMS, MESSAGE_RESULT_FIELD, MESSAGE_METADATA, MESSAGE_FIELDS };
+
+/* The values of all fields of a message, object by object. */
+enum { VALUES_OF_MESSAGE, VALUES_OF_RESULT = MESSAGE_FIELDS, VALUES_OF_METADATA = VALUES_OF_RESULT + RESULT_FIELDS,
+	VALUES_OF_STAMP = VALUES_OF_METADATA + METADATA_FIELDS, VALUES = VALUES_OF_STAMP + STAMP_FIELDS };
+
+static const struct json_form result_form = {result_fields, RESULT_FIELDS, VALUES_OF_RESULT};
+static const struct json_form stamp_form = {stamp_fields, STAMP_FIELDS, VALUES_OF_STAMP};
+static const struct json_field metadata_fields[METADATA_FIELDS] = {[METADATA_KSER] = {.name = FIELD("kser"), .kind = JSON_OBJECT, .form = &stamp_form}};
+static const struct json_form metadata_form = {metadata_fields, METADATA_FIELDS, VALUES_OF_METADATA};
+static const struct json_field message_fields[MESSAGE_FIELDS] = {
+	[MESSAGE_UUID] = {.name = FIELD("uuid"), .kind = JSON_STRING},
+	[MESSAGE_ENTRYPOINT] = {.name = FIELD("entrypoint"), .kind = JSON_STRING},
+	[MESSAGE_PARAMS] = {.name = FIELD("params"), .kind = JSON_OBJECT},
+	[MESSAGE_RESULT_FIELD] = {.name = FIELD("result"), .kind = JSON_OBJECT, .null = true, .form = &result_form},
+	[MESSAGE_METADATA] = {.name = FIELD("metadata"), .kind = JSON_OBJECT, .form = &metadata_form},
+};
+static const struct json_form message_form = {message_fields, MESSAGE_FIELDS, VALUES_OF_MESSAGE};
 
 /* By enum message_kind. */
 static const char *const kind_names[] = {"result", "claim", "heartbeat", "release", "dead", "control"};
@@ -82,53 +86,42 @@ static const char *with_article(enum json_kind kind)
 	return "something else";
 }
 
-/* The index of the field of that name; `count` when it is not known. */
-static size_t find_field(const struct field *fields, size_t count, struct slice key)
-{
-	bool escaped = memchr(key.start, '\\', key.length) != NULL;
-	size_t i = 0;
-	for (; i < count; i++) {
-		const struct slice *name = &fields[i].name;
-		if (escaped ? json_key_is(key, name->start) : name->length == key.length && memcmp(name->start, key.start, key.length) == 0)
-			break;
-	}
-	return i;
-}
-
-static enum status check_field(const struct field *field, const char *where, struct json_value value, struct error *err)
-{
-	if (value.kind != field->kind && !(field->null && value.kind == JSON_NULL))
-		return fail(err, E_INVALID, "%s%s: must be %s, not %s", where, field->name.start, with_article(field->kind), with_article(value.kind));
-	int64_t number;
-	if (json_int64(value, &number) && (number < field->min || number > field->max))
-		return fail(err, E_INVALID, "%s%s: must be from %lld to %lld, not %lld", where, field->name.start,
-			(long long)field->min, (long long)field->max, (long long)number);
-	return E_OK;
-}
-
-/* Fills `values` (`absent` where there is no such field) and checks their kinds. */
-static enum status read_fields(struct json_value object, const char *where, const struct field *fields, size_t count,
-	struct json_value *values, struct error *err)
-{
-	for (size_t i = 0; i < count; i++)
-		values[i] = absent;
-	struct json_iterator members = json_iterate(object);
-	struct json_member member;
-	while (json_next_member(&members, &member)) {
-		size_t i = find_field(fields, count, member.key);
-		if (i == count)
-			continue;
-		enum status status = check_field(&fields[i], where, member.value, err);
-		if (status)
-			return status;
-		values[i] = member.value;
-	}
-	return E_OK;
-}
-
 static bool is_absent(struct json_value value)
 {
 	return value.text.length == 0;
+}
+
+static bool is_as_wanted(const struct json_field *field, struct json_value value)
+{
+	int64_t number;
+	if (value.kind != field->kind)
+		return is_absent(value) || (field->null && value.kind == JSON_NULL);
+	return !json_int64(value, &number) || (number >= field->min && number <= field->max);
+}
+
+static enum status refuse(const struct json_field *field, const char *where, struct json_value value, struct error *err)
+{
+	int64_t number;
+	if (!json_int64(value, &number) || value.kind != field->kind)
+		return fail(err, E_INVALID, "%s%s: must be %s, not %s", where, field->name.start, with_article(field->kind), with_article(value.kind));
+	return fail(err, E_INVALID, "%s%s: must be from %lld to %lld, not %lld", where, field->name.start,
+		(long long)field->min, (long long)field->max, (long long)number);
+}
+
+/* Checks what an object's fields are, if they are there. Of several that are wrong it names the one that comes first in the text. */
+static enum status check_fields(const struct json_form *form, const char *where, const struct json_value *values, struct error *err)
+{
+	const struct json_value *first = NULL;
+	for (size_t i = 0; i < form->count; i++)
+		if (!is_as_wanted(&form->fields[i], values[i]) && (!first || values[i].text.start < first->text.start))
+			first = &values[i];
+	return first ? refuse(&form->fields[first - values], where, *first, err) : E_OK;
+}
+
+static void clear_values(struct json_value *values, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		values[i] = absent;
 }
 
 static struct json_value value_or(struct json_value value, struct json_value fallback)
@@ -243,25 +236,23 @@ static enum status read_dispatch(const struct json_value *values, struct message
 }
 
 /* A submission's metadata.kser says nothing of a dispatch and has keys of its own, which the database checks. */
-static bool is_of_submission(struct json_value kser)
+static bool is_of_submission(const struct json_value *values)
 {
-	struct json_value value;
 	for (size_t i = 0; i < STAMP_REQUIRED; i++)
-		if (json_find(kser, stamp_fields[i].name.start, &value))
+		if (!is_absent(values[i]))
 			return false;
-	return !json_find(kser, stamp_fields[STAMP_KIND].name.start, &value);
+	return is_absent(values[STAMP_KIND]);
 }
 
 /* metadata.kser. Reports of a worker as a whole say nothing of a dispatch. */
-static enum status read_stamp(struct json_value kser, struct message *message, struct error *err)
+static enum status read_stamp(struct json_value kser, const struct json_value *values, struct message *message, struct error *err)
 {
 	if (kser.kind != JSON_OBJECT)
 		return fail(err, E_INVALID, "metadata.kser: must be an object, not %s", with_article(kser.kind));
-	if (is_of_submission(kser))
+	if (is_of_submission(values))
 		return E_OK;
-	struct json_value values[STAMP_FIELDS];
 	struct stamp *stamp = &message->stamp;
-	enum status status = read_fields(kser, "metadata.kser.", stamp_fields, STAMP_FIELDS, values, err);
+	enum status status = check_fields(&stamp_form, "metadata.kser.", values, err);
 	if (!status)
 		status = read_queue_and_worker(values, stamp, err);
 	if (!status)
@@ -280,12 +271,11 @@ static enum status read_stamp(struct json_value kser, struct message *message, s
 	return stamp->kind == MESSAGE_RESULT ? read_dispatch(values, message, err) : E_OK;
 }
 
-static enum status read_message(struct json_value root, struct message *message, struct error *err)
+static enum status read_message(struct json_value root, const struct json_value *values, struct message *message, struct error *err)
 {
 	if (root.kind != JSON_OBJECT)
 		return fail(err, E_INVALID, "a message must be an object, not %s", with_article(root.kind));
-	struct json_value values[MESSAGE_FIELDS];
-	enum status status = read_fields(root, "", message_fields, MESSAGE_FIELDS, values, err);
+	enum status status = check_fields(&message_form, "", values, err);
 	if (status)
 		return status;
 	if (is_absent(values[MESSAGE_UUID]))
@@ -302,28 +292,9 @@ static enum status read_message(struct json_value root, struct message *message,
 	return check_entrypoint(message->entrypoint, err);
 }
 
-enum status message_parse(struct slice record, struct message *message, struct error *err)
+static enum status read_result(const struct json_value *values, struct result *result, struct error *err)
 {
-	*message = (struct message){.text = record, .stamp = {.queue = {"", 0}, .worker = {"", 0}, .inherited = absent, .tasks = absent}};
-	struct json_value root;
-	struct result result;
-	enum status status = json_validate(record, MESSAGE_BYTES_MAX, &root, err);
-	if (!status)
-		status = read_message(root, message, err);
-	if (!status)
-		status = result_parse(message->result, &result, err);
-	struct json_value kser;
-	if (!status && json_find(message->metadata, "kser", &kser))
-		status = read_stamp(kser, message, err);
-	return status;
-}
-
-enum status result_parse(struct json_value object, struct result *result, struct error *err)
-{
-	if (object.kind != JSON_OBJECT && object.kind != JSON_NULL)
-		return fail(err, E_INVALID, "result: must be an object, not %s", with_article(object.kind));
-	struct json_value values[RESULT_FIELDS];
-	enum status status = read_fields(object, "result.", result_fields, RESULT_FIELDS, values, err);
+	enum status status = check_fields(&result_form, "result.", values, err);
 	if (status)
 		return status;
 	int64_t retcode = 0;
@@ -334,6 +305,36 @@ enum status result_parse(struct json_value object, struct result *result, struct
 	result->stderr_text = value_or(values[RESULT_STDERR], empty_string);
 	result->retval = value_or(values[RESULT_RETVAL], empty_object);
 	return E_OK;
+}
+
+enum status message_parse(struct slice record, struct message *message, struct error *err)
+{
+	*message = (struct message){.text = record, .stamp = {.queue = {"", 0}, .worker = {"", 0}, .inherited = absent, .tasks = absent}};
+	struct json_value root, values[VALUES];
+	clear_values(values, VALUES);
+	enum status status = json_read(record, MESSAGE_BYTES_MAX, &message_form, values, &root, err);
+	if (!status)
+		status = read_message(root, values + VALUES_OF_MESSAGE, message, err);
+	if (!status)
+		status = read_result(values + VALUES_OF_RESULT, &message->parts, err);
+	struct json_value kser = values[VALUES_OF_METADATA + METADATA_KSER];
+	if (!status && !is_absent(kser))
+		status = read_stamp(kser, values + VALUES_OF_STAMP, message, err);
+	return status;
+}
+
+enum status result_parse(struct json_value object, struct result *result, struct error *err)
+{
+	static const struct json_form form = {result_fields, RESULT_FIELDS, 0};
+	struct json_value values[RESULT_FIELDS];
+	if (object.kind != JSON_OBJECT && object.kind != JSON_NULL)
+		return fail(err, E_INVALID, "result: must be an object, not %s", with_article(object.kind));
+	clear_values(values, RESULT_FIELDS);
+	if (object.kind == JSON_OBJECT) {
+		enum status valid = json_read(object.text, object.text.length, &form, values, NULL, NULL);
+		assert(valid == E_OK);
+	}
+	return read_result(values, result, err);
 }
 
 /* ---- writing ---- */
@@ -492,6 +493,15 @@ static void add_text_member(struct buffer *out, const char *key, struct slice js
 	}
 }
 
+/* Whether a reply says that field of metadata.kser itself. */
+static bool is_replied(struct slice key)
+{
+	size_t field = STAMP_KIND;
+	while (field < STAMP_FIELDS && !json_key_is(key, stamp_fields[field].name.start))
+		field++;
+	return field < STAMP_FIELDS;
+}
+
 /* metadata.kser of a reply: what the reply says, then the task's own, without what the reply speaks for. */
 static void add_reply_stamp(struct buffer *out, struct json_value kser, const struct reply *reply)
 {
@@ -506,8 +516,7 @@ static void add_reply_stamp(struct buffer *out, struct json_value kser, const st
 	struct json_iterator members = json_iterate(kser);
 	struct json_member member;
 	while (json_next_member(&members, &member)) {
-		size_t field = find_field(stamp_fields, STAMP_FIELDS, member.key);
-		if (field < STAMP_KIND || field == STAMP_FIELDS)
+		if (!is_replied(member.key))
 			json_add_member(out, ',', &member);
 	}
 	buffer_add_char(out, '}');

@@ -54,17 +54,6 @@ struct stamp {
 /* What an entrypoint may be called: UTF-8 of 1 to ENTRYPOINT_BYTES_MAX bytes without control characters. */
 MUST_USE enum status message_check_entrypoint(struct slice name, struct error *err);
 
-struct message {
-	struct slice text;            /* the whole record */
-	struct json_value uuid;       /* string */
-	struct json_value entrypoint; /* string of 1 to ENTRYPOINT_BYTES_MAX bytes, no control characters */
-	struct json_value params;     /* object, {} when absent */
-	struct json_value result;     /* object; JSON_NULL when absent, null or {} */
-	struct json_value metadata;   /* object, {} when absent */
-	bool stamped;                 /* metadata.kser is there and whole */
-	struct stamp stamp;
-};
-
 /* The fields of a Result (docs/wire.md); absent ones have kser's defaults. */
 struct result {
 	struct json_value uuid;       /* string, or JSON_NULL when absent */
@@ -72,6 +61,18 @@ struct result {
 	struct json_value stdout_text; /* string */
 	struct json_value stderr_text; /* string */
 	struct json_value retval;      /* object */
+};
+
+struct message {
+	struct slice text;            /* the whole record */
+	struct json_value uuid;       /* string */
+	struct json_value entrypoint; /* string of 1 to ENTRYPOINT_BYTES_MAX bytes, no control characters */
+	struct json_value params;     /* object, {} when absent */
+	struct json_value result;     /* object; JSON_NULL when absent, null or {} */
+	struct result parts;          /* of result */
+	struct json_value metadata;   /* object, {} when absent */
+	bool stamped;                 /* metadata.kser is there and whole */
+	struct stamp stamp;
 };
 
 /*
@@ -82,7 +83,7 @@ struct result {
  */
 MUST_USE enum status message_parse(struct slice record, struct message *message, struct error *err);
 
-/* Reads message->result, or any other Result object; JSON_NULL gives the defaults. */
+/* Reads a Result object by itself; JSON_NULL gives the defaults. */
 MUST_USE enum status result_parse(struct json_value object, struct result *result, struct error *err);
 
 /* The message with its defaults filled in, as one line of JSON without a line end (what `kser message check` prints). */

@@ -75,9 +75,7 @@ enum status batch_add(struct batch *batch, struct cell *cell, rd_kafka_message_t
 		return fail(err, E_INVALID, "metadata.kser: is missing, so this answers no task");
 	if (message->result.kind != JSON_OBJECT)
 		return fail(err, E_INVALID, "result: is missing, so this is no answer");
-	enum status status = result_parse(message->result, &reply->result, err);
-	if (!status)
-		status = task_uuid(message, &batch->scratch, reply->uuid, err);
+	enum status status = task_uuid(message, &batch->scratch, reply->uuid, err);
 	if (status)
 		return status;
 	reply->queue = cell_known_queue(cell, message->stamp.queue);
@@ -125,7 +123,7 @@ size_t batch_choose(struct batch *batch)
 static bool is_plain(const struct reply_record *reply, int64_t generation)
 {
 	const struct stamp *stamp = &reply->message.stamp;
-	return reply->retry_ms == 0 && stamp->generation == generation && reply->result.retcode == 0 && !stamp->retry && stamp->tasks.kind != JSON_ARRAY;
+	return reply->retry_ms == 0 && stamp->generation == generation && reply->message.parts.retcode == 0 && !stamp->retry && stamp->tasks.kind != JSON_ARRAY;
 }
 
 static bool is_of_one_task(const struct batch *batch, size_t left, size_t right)
@@ -206,10 +204,10 @@ static void add_retval(struct batch *batch, struct array *array, const struct re
 {
 	struct json_value inherited = {0};
 	struct buffer out CLEANUP(buffer_clear) = {0};
-	struct slice own = reply->result.retval.text;
+	struct slice own = reply->message.parts.retval.text;
 	if (reply->message.stamp.inherited.kind == JSON_OBJECT && json_find(reply->message.stamp.inherited, "retval", &inherited) && inherited.kind == JSON_ARRAY)
-		own = own_members(reply->result.retval, inherited, &out, &batch->scratch);
-	if (own.length == 0 || is_empty_object(reply->result.retval))
+		own = own_members(reply->message.parts.retval, inherited, &out, &batch->scratch);
+	if (own.length == 0 || is_empty_object(reply->message.parts.retval))
 		array_add_null(array);
 	else
 		array_add_bytes(array, own);
@@ -246,8 +244,8 @@ static void add_output_columns(struct batch *batch, const struct reply_record *r
 {
 	struct array *arrays = batch->arrays;
 	const struct stamp *stamp = &reply->message.stamp;
-	add_output(batch, &arrays[STDOUTS], reply, reply->result.stdout_text, "stdout");
-	add_output(batch, &arrays[STDERRS], reply, reply->result.stderr_text, "stderr");
+	add_output(batch, &arrays[STDOUTS], reply, reply->message.parts.stdout_text, "stdout");
+	add_output(batch, &arrays[STDERRS], reply, reply->message.parts.stderr_text, "stderr");
 	add_retval(batch, &arrays[RETVALS], reply);
 	if (is_empty_object(stamp->inherited) || reply->message.result.kind != JSON_OBJECT)
 		array_add_null(&arrays[TOTALS]);
@@ -268,8 +266,8 @@ static void add_outcome(struct batch *batch, const struct reply_record *reply)
 	array_add_int8(&arrays[GENERATIONS], stamp->generation);
 	array_add_int8(&arrays[EPOCHS], stamp->epoch);
 	/* What may be tried again has failed, whatever the retcode says. */
-	array_add_int4(&arrays[RETCODES], stamp->retry && reply->result.retcode == 0 ? 503 : reply->result.retcode);
-	add_error(batch, &arrays[ERRORS], &reply->result);
+	array_add_int4(&arrays[RETCODES], stamp->retry && reply->message.parts.retcode == 0 ? 503 : reply->message.parts.retcode);
+	add_error(batch, &arrays[ERRORS], &reply->message.parts);
 	if (stamp->tasks.kind == JSON_ARRAY)
 		array_add_bytes(&arrays[PLANS], stamp->tasks.text);
 	else

@@ -296,7 +296,7 @@ static void hand_over_row(struct lane *lane, const PGresult *rows, int row)
 {
 	struct reply_record *reply = batch_reply(lane->batch, row_int4(rows, row, INPUT));
 	struct slice verdict = row_text(rows, row, VERDICT);
-	measures_note_result(cell_measures(lane->engine.cell), verdict, reply->result.retcode);
+	measures_note_result(cell_measures(lane->engine.cell), verdict, reply->message.parts.retcode);
 	if (slice_is(verdict, "busy")) {
 		keep_busy(lane, reply, BUSY_WAIT_MS);
 		return;

@@ -19,8 +19,7 @@ static void compose(struct answer *answer, const struct message *task, const str
 	buffer_reset(&answer->result);
 	buffer_reset(&answer->inherited);
 	buffer_reset(&answer->plan);
-	struct result previous;
-	result_add_sum(&answer->result, &answer->inherited, task->uuid.text, result_before(task, &previous), own);
+	result_add_sum(&answer->result, &answer->inherited, task->uuid.text, result_before(task), own);
 	if (own->task_count > 0 && own->retcode == 0) {
 		buffer_add_char(&answer->plan, '[');
 		buffer_add_slice(&answer->plan, buffer_slice(&own->tasks));

@@ -99,9 +99,8 @@ static bool is_looked_at(const struct life *life)
 static void make_whole(const struct life *life)
 {
 	const struct message *message = &life->task->message;
-	struct result previous;
 	if (!life->result->whole)
-		result_join(life->result, message->uuid.text, result_before(message, &previous));
+		result_join(life->result, message->uuid.text, result_before(message));
 }
 
 /* As it leaves onerror, the result counts. Of a task that is to end nobody is told: what becomes of it is decided elsewhere. */

@@ -147,6 +147,7 @@ bool kser_task_set_result(struct kser_task *task, struct json_object *result)
 	task->made->result = text;
 	text = (struct buffer){0};
 	task->message.result = value;
+	task->message.parts = parsed;
 	return true;
 }
 
@@ -215,9 +216,8 @@ char *kser_task_to_message(struct kser_task *task, const struct kser_result *res
 
 void made_load_result(const struct kser_task *task, struct kser_result *result)
 {
-	struct result own;
 	result_clear(result);
-	result_join(result, task->message.uuid.text, result_before(&task->message, &own));
+	result_join(result, task->message.uuid.text, result_before(&task->message));
 	result_close(result);
 }
 
@@ -226,25 +226,26 @@ static enum status take_previous(struct kser_task *task, const struct kser_resul
 {
 	struct buffer text CLEANUP(buffer_clear) = {0}, inherited CLEANUP(buffer_clear) = {0}, sum CLEANUP(buffer_clear) = {0};
 	struct json_value value;
-	struct result own, other;
+	struct result own = task->message.parts, other, whole;
 	result_add_sum(&text, &inherited, task->message.uuid.text, NULL, previous);
 	enum status status = json_validate(buffer_slice(&text), MESSAGE_BYTES_MAX, &value, err);
 	if (!status)
 		status = result_parse(value, &other, err);
-	if (!status)
-		status = result_parse(task->message.result, &own, err);
 	if (status)
 		return status;
 	if (own.uuid.kind != JSON_STRING)
 		own.uuid = task->message.uuid;
 	sum_add(&sum, &own, &other);
 	status = json_validate(buffer_slice(&sum), MESSAGE_BYTES_MAX, &value, err);
+	if (!status)
+		status = result_parse(value, &whole, err);
 	if (status)
 		return status;
 	buffer_clear(&task->made->result);
 	task->made->result = sum;
 	sum = (struct buffer){0};
 	task->message.result = value;
+	task->message.parts = whole;
 	json_object_put(TAKE(task->previous_object));
 	return E_OK;
 }
@@ -306,9 +307,8 @@ static enum kser_outcome refuse_previous(struct kser_result *result, const struc
 
 static void join(const struct kser_task *task, struct kser_result *result)
 {
-	struct result previous;
 	if (!result->whole && !result->raised)
-		result_join(result, task->message.uuid.text, result_before(&task->message, &previous));
+		result_join(result, task->message.uuid.text, result_before(&task->message));
 	result_close(result);
 }
 

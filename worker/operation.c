@@ -365,6 +365,7 @@ enum kser_outcome operation_plan(struct kser_task *task, struct kser_result *res
 		return KSER_FAILURE;
 	operation->self->message.metadata = task->message.metadata;
 	operation->self->message.result = task->message.result;
+	operation->self->message.parts = task->message.parts;
 	enum kser_outcome outcome = plan(operation, kser_task_params(operation->self), result);
 	kser_operation_free(operation);
 	return outcome;

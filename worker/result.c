@@ -453,9 +453,9 @@ static void carry_output(struct output *output, struct json_value previous, bool
 	*carried = text.length > 0;
 }
 
-const struct result *result_before(const struct message *message, struct result *room)
+const struct result *result_before(const struct message *message)
 {
-	return message->result.kind == JSON_OBJECT && result_parse(message->result, room, NULL) == E_OK ? room : NULL;
+	return message->result.kind == JSON_OBJECT ? &message->parts : NULL;
 }
 
 void result_join(struct kser_result *result, struct slice uuid, const struct result *previous)

@@ -42,8 +42,8 @@ void result_add_text(struct buffer *out, const struct kser_result *result);
 /* A failure that says nothing gets its words. */
 void result_settle(struct kser_result *result, enum kser_outcome outcome);
 
-/* The result that came with a task's message, read into `room`; NULL when none did. It borrows from the message. */
-const struct result *result_before(const struct message *message, struct result *room);
+/* The result that came with a task's message; NULL when none did. */
+const struct result *result_before(const struct message *message);
 
 /*
  * Makes it whole: adds, by kser's sum, what came before (NULL: nothing), of which a mark keeps what is only carried on.

@@ -151,6 +151,34 @@ Test(json, nothing_at_all)
 	cr_assert_eq(json_validate((struct slice){NULL, 0}, 10, NULL, NULL), E_INVALID);
 }
 
+/* ---- fields ---- */
+
+enum { A, B, OF_B, B_A = OF_B, B_C, VALUES };
+static const struct json_field fields_of_b[] = {{.name = {"a", 1}}, {.name = {"c", 1}}};
+static const struct json_form form_of_b = {fields_of_b, 2, OF_B};
+static const struct json_field fields_of_root[] = {{.name = {"a", 1}}, {.name = {"b", 1}, .form = &form_of_b}};
+static const struct json_form form_of_root = {fields_of_root, 2, A};
+
+/* Each of the values as it is found, "-" where there is no such field. */
+static void expect_values(const char *text, const char *const expected[VALUES])
+{
+	struct json_value values[VALUES], root;
+	for (size_t i = 0; i < VALUES; i++)
+		values[i] = (struct json_value){JSON_NULL, {"-", 1}};
+	cr_assert_eq(json_read(slice_of(text), MESSAGE_BYTES_MAX, &form_of_root, values, &root, NULL), E_OK, "%s", text);
+	for (size_t i = 0; i < VALUES; i++)
+		cr_expect(slice_is(values[i].text, expected[i]), "%s: %zu is %.*s", text, i, (int)values[i].text.length, values[i].text.start);
+}
+
+Test(json, fields_are_found_at_their_places_only)
+{
+	expect_values("{\"a\": 1 ,\"b\":{\"a\":[2],\"c\":\"3\"}}", (const char *const[]){"1", "{\"a\":[2],\"c\":\"3\"}", "[2]", "\"3\""});
+	expect_values("{\"x\":{\"a\":0,\"b\":{\"c\":0}},\"b\":{\"b\":0,\"x\":{\"c\":0},\"c\":4},\"aa\":0,\"\":0}", (const char *const[]){"-", "{\"b\":0,\"x\":{\"c\":0},\"c\":4}", "-", "4"});
+	expect_values("{\"\\u0062\":{\"\\u0063\":5},\"\\u0061\":6,\"\\u0061a\":7}", (const char *const[]){"6", "{\"\\u0063\":5}", "-", "5"});
+	expect_values("{\"b\":[{\"a\":0}],\"a\":{\"a\":0}}", (const char *const[]){"{\"a\":0}", "[{\"a\":0}]", "-", "-"});
+	expect_values("[{\"a\":0,\"b\":0}]", (const char *const[]){"-", "-", "-", "-"});
+}
+
 /* ---- reading ---- */
 
 static struct json_value valid(const char *text)

@@ -33,6 +33,17 @@ static void refused(const char *text, const char *error)
 	cr_expect_str_eq(err.text, error);
 }
 
+Test(message, of_several_errors_the_first_in_the_text_is_told)
+{
+	refused("{\"result\":[],\"uuid\":1,\"entrypoint\":true}", "result: must be an object, not an array");
+	refused("{\"entrypoint\":true,\"uuid\":1}", "entrypoint: must be a string, not a boolean");
+	refused("{\"result\":{\"stdout\":1,\"retcode\":2147483648},\"uuid\":\"" TASK "\",\"entrypoint\":\"e\"}", "result.stdout: must be a string, not an integer");
+	refused("{\"result\":{\"retcode\":2147483648,\"stdout\":1},\"uuid\":\"" TASK "\",\"entrypoint\":\"e\"}",
+		"result.retcode: must be from -2147483648 to 2147483647, not 2147483648");
+	refused(WITH_KSER("{\"epoch\":null,\"op\":1}"), "metadata.kser.epoch: must be an integer, not null");
+	refused(WITH_KSER("{\"op\":1,\"epoch\":null}"), "metadata.kser.op: must be a string, not an integer");
+}
+
 /* ---- the corpus ---- */
 
 /* Cuts the random uuid of a Result that came without one out, after a look at its form. */
