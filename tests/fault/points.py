@@ -128,6 +128,7 @@ def expire_point(run):
     for worker in list(run.arena.workers):
         run.kill(worker)
     run.hits = 0
+    run.clears.clear()  # a second death in the middle of the recovery from the first: it counts from there
     run.arena.worker()
     wait_for_point(run, "expire.after", mark, process)
     run.arena.fleet()
