@@ -1,4 +1,5 @@
--- A duration in JSON: a number of seconds, or a text such as 250ms, 30s, 5m, 2h, 1d.
+-- A duration in JSON: a number of seconds, or a text such as 250ms, 30s, 5m, 2h, 1d. Reading a text is no matter of constants for the planner, so that it does
+-- not put the body in the place of the call: where there mostly is none, ask first.
 create or replace function kser.duration(value jsonb) returns interval language sql immutable parallel safe
 return case jsonb_typeof(value)
 	when 'number' then make_interval(secs => (value #>> '{}')::float8)
@@ -6,9 +7,9 @@ return case jsonb_typeof(value)
 end;
 
 -- Why a value is no duration from `shortest` to ten years; null when it is one (or absent).
-create or replace function kser.duration_problem(value jsonb, place text, shortest interval) returns text language plpgsql immutable parallel safe as $$
+create or replace function kser.duration_problem(value jsonb, place text, shortest interval) returns text language plpgsql immutable strict parallel safe as $$
 begin
-	if value is null or value = 'null' then
+	if value = 'null' then
 		return null;
 	elsif jsonb_typeof(value) = 'number' and (value #>> '{}')::numeric not between 0 and 315360000 then
 		return place || ': is outside of 0 to 315360000 seconds (ten years)';

@@ -24,11 +24,11 @@ $$;
 --   timeout       run limit of one attempt (default none)
 --   start_within  an attempt that no worker has started so long after its dispatch has failed with Timeout (default none)
 --   on_silence    what a worker does whose heartbeats are not acknowledged: finish (default) or stop the task
-create or replace function kser.policy_problem(policy jsonb, place text) returns text language plpgsql immutable parallel safe as $$
+create or replace function kser.policy_problem(policy jsonb, place text) returns text language plpgsql immutable strict parallel safe as $$
 declare
 	known constant text[] := array['max_attempts', 'budget', 'no_retry_on', 'backoff', 'delay', 'max_delay', 'jitter', 'timeout', 'start_within', 'on_silence'];
 begin
-	if policy is null or policy in ('null', '{}') then
+	if policy in ('null', '{}') then
 		return null;
 	elsif jsonb_typeof(policy) <> 'object' then
 		return format('%s: must be an object, not %s', place, jsonb_typeof(policy));

@@ -16,12 +16,17 @@
 create or replace function kser.submit(name text, tasks jsonb default null, params jsonb default '{}', key text default null, priority integer default 0,
 	queue text default null, start_at timestamptz default null, deadline interval default null, policy jsonb default null, metadata jsonb default null,
 	key_for interval default null)
-returns uuid language sql volatile security definer set search_path = pg_catalog, kser, pg_temp as $$
-	select submit_many(jsonb_build_array(jsonb_strip_nulls(jsonb_build_object('name', name, 'key', key, 'priority', priority, 'queue', queue,
+returns uuid language plpgsql volatile security definer set search_path = pg_catalog, kser, pg_temp as $$
+declare
+	id uuid;
+begin
+	select s.id into id from submit_many(jsonb_build_array(jsonb_strip_nulls(jsonb_build_object('name', name, 'key', key, 'priority', priority, 'queue', queue,
 		'start_at', coalesce(to_char(start_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.USZ'), start_at::text), -- infinity, for one, is refused by name
 		'deadline', extract(epoch from deadline), 'key_for', extract(epoch from key_for)))
 		|| case when tasks is null then '{}' else jsonb_build_object('tasks', tasks) end
 		|| case when params is null then '{}' else jsonb_build_object('params', params) end
 		|| case when policy is null then '{}' else jsonb_build_object('policy', policy) end
-		|| case when metadata is null then '{}' else jsonb_build_object('metadata', metadata) end));
+		|| case when metadata is null then '{}' else jsonb_build_object('metadata', metadata) end)) as s (id);
+	return id;
+end
 $$;

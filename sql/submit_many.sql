@@ -31,7 +31,7 @@ begin
 		raise exception using errcode = '22023', message = problem;
 	end if;
 
-	new_ids := array(select uuid_v7() from generate_series(1, jsonb_array_length(submissions)));
+	new_ids := array(select uuid_v7() from jsonb_array_elements(submissions)); -- not by their number: that would be planned anew each time
 	ids := case when jsonb_path_exists(submissions, '$[*].key ? (@ != null)') then take_keys(submissions, new_ids) else new_ids end;
 	if exists (select from queues q where q.is_full) then
 		select q.* into full_queue from rows from (jsonb_array_elements(submissions), unnest(ids), unnest(new_ids)) as list (o, id, new_id)
@@ -44,7 +44,7 @@ begin
 	insert into operations (id, name, priority, queue, window_queue, key, params, metadata, policy, created_at, start_at, deadline_at, body_hash)
 	select id, o ->> 'name', coalesce((o ->> 'priority')::integer, 0), coalesce(o ->> 'queue', ''), coalesce(o -> 'tasks' -> 0 ->> 'queue', o ->> 'queue', ''), o ->> 'key',
 		coalesce(nullif(o -> 'params', 'null'), '{}')::json, coalesce(nullif(o -> 'metadata', 'null'), '{}')::json, nullif(o -> 'policy', 'null')::json,
-		t, (o ->> 'start_at')::timestamptz, greatest((o ->> 'start_at')::timestamptz, t) + duration(nullif(o -> 'deadline', 'null')),
+		t, (o ->> 'start_at')::timestamptz, case when o ->> 'deadline' is not null then greatest((o ->> 'start_at')::timestamptz, t) + duration(o -> 'deadline') end,
 		case when o ->> 'key' is not null and o ->> 'key_for' is null then body_hash(o) end
 	from rows from (jsonb_array_elements(submissions), unnest(ids), unnest(new_ids)) as list (o, id, new_id)
 	where id = new_id;

@@ -1,7 +1,7 @@
 -- Why a queue's name is refused; null when it is fine or absent.
-create or replace function kser.queue_problem(queue jsonb, place text) returns text language plpgsql immutable parallel safe as $$
+create or replace function kser.queue_problem(queue jsonb, place text) returns text language plpgsql immutable strict parallel safe as $$
 begin
-	if queue is null or queue = 'null' then
+	if queue = 'null' then
 		return null;
 	elsif jsonb_typeof(queue) <> 'string' then
 		return format('%s: must be a string, not %s', place, jsonb_typeof(queue));
@@ -31,9 +31,9 @@ end
 $$;
 
 -- Why a member that is to be an object is refused; null when it is fine or absent.
-create or replace function kser.object_problem(value jsonb, place text) returns text language plpgsql immutable parallel safe as $$
+create or replace function kser.object_problem(value jsonb, place text) returns text language plpgsql immutable strict parallel safe as $$
 begin
-	if value is null or value in ('null', '{}') then
+	if value in ('null', '{}') then
 		return null;
 	elsif jsonb_typeof(value) <> 'object' then
 		return format('%s: must be an object, not %s', place, jsonb_typeof(value));
