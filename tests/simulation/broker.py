@@ -3,7 +3,7 @@ actors do not see: which dispatch they belong to, whether they were lost, forged
 
 
 class Record:
-    __slots__ = ("kind", "body", "launch", "named", "log", "offset", "time", "state", "vanished", "forged", "applied", "sender", "cause", "epoch")
+    __slots__ = ("kind", "body", "launch", "named", "log", "offset", "time", "state", "vanished", "forged", "repeated", "applied", "sender", "cause", "epoch")
 
     def __init__(self, kind, body, launch=None, named=(), sender=None, cause=None, epoch=0):
         self.kind = kind          # task, result, claim, heartbeat, release, control
@@ -17,6 +17,7 @@ class Record:
         self.state = "queued"     # queued in a producer, logged, dropped
         self.vanished = False     # acknowledged, and gone
         self.forged = False       # nobody's answer
+        self.repeated = False     # written once more, and by nobody of ours
         self.applied = 0          # how often a lane has handed it to the database
 
     def copy(self):

@@ -476,6 +476,7 @@ class Schedule:
         if record:
             self.fault("repeat_record")
             copy = record.copy()
+            copy.repeated = True
             logs = self.world.tasks[record.launch.queue] if record.kind == "task" else self.world.results
             self.rng.choice(logs).append(copy, self.world.now)
             if not copy.forged:

@@ -248,7 +248,8 @@ class World:
                     return f"{process.name} is about to send it"
         gone = [r for r in launch.copies + launch.answers if r.vanished]
         for record in launch.copies:
-            if not record.vanished and record.offset >= self.worker_groups[launch.queue].position(record.log.number):
+            # What was sent counts; another copy of it, somewhere, promises nothing.
+            if not record.vanished and not record.repeated and record.offset >= self.worker_groups[launch.queue].position(record.log.number):
                 return f"it waits as {record}"
         for answer in launch.answers:
             if not answer.vanished and not answer.applied:
