@@ -11,4 +11,7 @@
 /* Hands a pointer over: yields it and leaves NULL behind, so that its CLEANUP does nothing. */
 #define TAKE(pointer) __extension__({ __typeof__(pointer) taken_ = (pointer); (pointer) = NULL; taken_; })
 
+/* For the rare or recursive part of something small that is to stay fast: not copied into its callers. */
+#define OUT_OF_LINE __attribute__((noinline))
+
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))

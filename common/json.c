@@ -131,7 +131,7 @@ static const char *wrong_at(const struct scanner *scanner, const char *at, const
 }
 
 /* "expected …, found …" */
-static const char *unexpected(const struct scanner *scanner, const char *at, const char *expected)
+static OUT_OF_LINE const char *unexpected(const struct scanner *scanner, const char *at, const char *expected)
 {
 	if (at == scanner->end)
 		return wrong_at(scanner, at, "expected %s, found the end of the text", expected);
@@ -209,7 +209,7 @@ static const char *scan_escape(const struct scanner *scanner, const char *at)
 }
 
 /* At what is not plain, but for quotes. */
-static const char *scan_special(const struct scanner *scanner, const char *at)
+static OUT_OF_LINE const char *scan_special(const struct scanner *scanner, const char *at)
 {
 	if (*at == '\\')
 		return scan_escape(scanner, at);
@@ -233,10 +233,10 @@ static inline const char *pass_plain(const char *at, const char *end)
 		uint64_t word;
 		memcpy(&word, at, 8);
 		word = le64toh(word);
-		uint64_t quote = word ^ EACH_BYTE('"');
-		uint64_t escape = word ^ EACH_BYTE('\\');
-		uint64_t not_plain = ((quote - EACH_BYTE(1)) | (escape - EACH_BYTE(1)) | (word - EACH_BYTE(0x20)) | word) & EACH_BYTE(0x80);
-		if (not_plain) /* a borrow from the byte behind makes wrong marks, but never the first one */
+		uint64_t control_or_quote = (word ^ EACH_BYTE('"' ^ 0x20)) - EACH_BYTE(0x21); /* with that bit changed, a quote is next to the control characters */
+		uint64_t escape = (word ^ EACH_BYTE('\\')) - EACH_BYTE(1);
+		uint64_t not_plain = (control_or_quote | escape | word) & EACH_BYTE(0x80);
+		if (not_plain) /* borrowing makes wrong marks, but only behind a right one */
 			return at + __builtin_ctzll(not_plain) / 8;
 	}
 	while (at < end && is_plain((unsigned char)*at))
@@ -309,11 +309,12 @@ static bool is_exponent(char byte)
 	return byte == 'e' || byte == 'E';
 }
 
-/* Digits without leading zeros. */
-static bool int64_fits(struct slice digits, bool negative)
+/* Digits without leading zeros, perhaps behind a minus. */
+static bool int64_fits(const char *at, const char *end)
 {
-	const char *limit = negative ? "9223372036854775808" : "9223372036854775807";
-	return digits.length < 19 || (digits.length == 19 && memcmp(digits.start, limit, 19) <= 0);
+	const char *limit = *at == '-' ? "9223372036854775808" : "9223372036854775807";
+	at += *at == '-';
+	return end - at < 19 || (end - at == 19 && memcmp(at, limit, 19) <= 0);
 }
 
 /* The power of ten of the first digit that is not 0; false when there is none. */
@@ -350,7 +351,7 @@ static bool double_fits(const struct number *number)
 }
 
 /* Behind the whole digits of the number that begins at `start`. */
-static const char *scan_double(const struct scanner *scanner, const char *start, const char *at, struct slice whole)
+static OUT_OF_LINE const char *scan_double(const struct scanner *scanner, const char *start, const char *at, struct slice whole)
 {
 	struct number number = {.whole = whole};
 	if (*at == '.')
@@ -362,22 +363,21 @@ static const char *scan_double(const struct scanner *scanner, const char *start,
 	return double_fits(&number) ? at : wrong_at(scanner, start, "a number outside the range of a double");
 }
 
-static const char *scan_number(const struct scanner *scanner, const char *at, enum json_kind *kind)
+static OUT_OF_LINE const char *scan_number(const struct scanner *scanner, const char *at, enum json_kind *kind)
 {
 	const char *start = at;
-	bool negative = *start == '-';
-	struct slice whole;
-	at = scan_digits(scanner, at + negative, "a digit", &whole);
-	if (!at)
-		return NULL;
-	if (whole.start[0] == '0' && whole.length > 1)
+	const char *digits = start + (*start == '-');
+	at = skip_digits(digits, scanner->end);
+	if (at == digits)
+		return unexpected(scanner, at, "a digit");
+	if (*digits == '0' && at - digits > 1)
 		return wrong_at(scanner, start, "a number with a leading 0");
+	*kind = JSON_INTEGER;
 	if (at < scanner->end && (*at == '.' || is_exponent(*at))) {
 		*kind = JSON_DOUBLE;
-		return scan_double(scanner, start, at, whole);
+		return scan_double(scanner, start, at, (struct slice){digits, (size_t)(at - digits)});
 	}
-	*kind = JSON_INTEGER;
-	return int64_fits(whole, negative) ? at : wrong_at(scanner, start, "an integer that does not fit in 64 bits");
+	return int64_fits(start, at) ? at : wrong_at(scanner, start, "an integer that does not fit in 64 bits");
 }
 
 /* ---- keys ---- */
@@ -479,17 +479,13 @@ static bool key_equal(const struct key *a, const struct key *b)
 	return a->length == b->length && memcmp(a->start, b->start, a->length) == 0;
 }
 
-/* Room for one more key, uninitialized; it counts when key_count is raised. */
-static struct key *next_key(struct scanner *scanner)
+static OUT_OF_LINE void grow_keys(struct scanner *scanner)
 {
-	if (scanner->key_count == scanner->key_room) {
-		bool first = scanner->keys == scanner->first_keys;
-		scanner->key_room *= 2;
-		scanner->keys = xrealloc(first ? NULL : scanner->keys, scanner->key_room * sizeof *scanner->keys);
-		if (first)
-			memcpy(scanner->keys, scanner->first_keys, sizeof scanner->first_keys);
-	}
-	return &scanner->keys[scanner->key_count];
+	bool first = scanner->keys == scanner->first_keys;
+	scanner->key_room *= 2;
+	scanner->keys = xrealloc(first ? NULL : scanner->keys, scanner->key_room * sizeof *scanner->keys);
+	if (first)
+		memcpy(scanner->keys, scanner->first_keys, sizeof scanner->first_keys);
 }
 
 static bool twice(struct scanner *scanner, const struct key *key)
@@ -498,29 +494,37 @@ static bool twice(struct scanner *scanner, const struct key *key)
 	return false;
 }
 
-/* Bits that two keys have in common if they are equal: one by its ends and length, or all for those that are not compared as they stand. */
+/* Bits that two keys have in common if they are equal: one by their ends (of an empty one its quotes) and length; all when it is not compared as it stands. */
 static uint64_t key_bits(const struct key *key)
 {
-	if (key->escaped || key->length == 0)
+	if (key->escaped)
 		return UINT64_MAX;
-	unsigned first = (unsigned char)key->start[0], last = (unsigned char)key->start[key->length - 1];
-	return UINT64_C(1) << ((first * 7 + last * 3 + key->length * 5) % 64);
+	unsigned first = (unsigned char)key->start[0], last = (unsigned char)key->start[(ptrdiff_t)key->length - 1];
+	return UINT64_C(1) << ((first + last * 2 + key->length * 8) % 64);
 }
 
 /* Whether the last key is new among the first few of its object. */
-static bool check_key(struct scanner *scanner, struct level *level)
+static OUT_OF_LINE bool check_key(struct scanner *scanner, const struct level *level)
 {
 	const struct key *last = &scanner->keys[scanner->key_count - 1];
 	const struct key *key = &scanner->keys[level->first_key];
-	uint64_t bits = key_bits(last);
-	bool unlike_all = !(level->seen & bits);
-	level->seen |= bits;
-	if (unlike_all || last - key >= PAIRWISE_MEMBERS_MAX)
+	if (last - key >= PAIRWISE_MEMBERS_MAX)
 		return true;
 	for (; key < last; key++)
 		if (key_equal(key, last))
 			return twice(scanner, last);
 	return true;
+}
+
+static bool add_key(struct scanner *scanner, struct level *level, struct key key)
+{
+	if (scanner->key_count == scanner->key_room)
+		grow_keys(scanner);
+	scanner->keys[scanner->key_count++] = key;
+	uint64_t bits = key_bits(&key), seen = level->seen;
+	level->seen = seen | bits;
+	level->inside = true;
+	return !(seen & bits) || check_key(scanner, level);
 }
 
 /* Whether all keys of an object that ends differ; forgets them. */
@@ -556,7 +560,7 @@ static inline const char *pass_space(const char *at, const char *end)
 	return at;
 }
 
-static const char *scan_value(struct scanner *scanner, const char *at, const struct json_form *form, struct json_value *value);
+static inline const char *scan_value(struct scanner *scanner, const char *at, const struct json_form *form, struct json_value *value);
 
 static struct level *open_level(struct scanner *scanner, const char *at, bool object, const struct json_form *form)
 {
@@ -569,7 +573,7 @@ static struct level *open_level(struct scanner *scanner, const char *at, bool ob
 	return level;
 }
 
-static const char *scan_array(struct scanner *scanner, const char *at)
+static OUT_OF_LINE const char *scan_array(struct scanner *scanner, const char *at)
 {
 	const char *end = scanner->end;
 	struct level *level = open_level(scanner, at, false, NULL);
@@ -601,43 +605,48 @@ static bool key_says(const struct key *key, const struct slice *name)
 	return key->length == name->length && memcmp(key->start, name->start, name->length) == 0;
 }
 
-/* The field that a key names; NULL: none. Fields mostly come in the order of their table: each search begins behind what the last one found. */
-static const struct json_field *find_field(struct level *level, const struct key *key)
+/* Which field a key names; `count`: none. Fields mostly come in the order of their table: each search begins behind what the last one found. */
+static size_t find_field(const struct json_form *form, size_t *next, const struct key *key)
 {
-	for (size_t left = level->form->count; left > 0; left--) {
-		const struct json_field *field = &level->form->fields[level->next_field++];
-		if (level->next_field == level->form->count)
-			level->next_field = 0;
-		if (key_says(key, &field->name))
-			return field;
+	size_t i = *next;
+	for (size_t left = form->count; left > 0; left--, i++) {
+		if (i >= form->count)
+			i = 0;
+		if (key_says(key, &form->fields[i].name)) {
+			*next = i + 1;
+			return i;
+		}
 	}
-	return NULL;
+	return form->count;
+}
+
+static const char *scan_member_value(struct scanner *scanner, const char *at, struct level *level, const struct key *key)
+{
+	const struct json_form *form = level->form;
+	size_t field = form ? find_field(form, &level->next_field, key) : 0;
+	if (form && field < form->count)
+		return scan_value(scanner, at, form->fields[field].form, &scanner->values[form->place + field]);
+	struct json_value other;
+	return scan_value(scanner, at, NULL, &other);
 }
 
 static const char *scan_member(struct scanner *scanner, const char *at, struct level *level)
 {
 	if (at == scanner->end || *at != '"')
 		return unexpected(scanner, at, "a key in double quotes");
-	struct key *key = next_key(scanner);
-	at = scan_string(scanner, at + 1, key);
-	if (!at)
-		return NULL;
-	scanner->key_count++;
-	level->inside = true;
-	if (!check_key(scanner, level))
+	struct key key;
+	at = scan_string(scanner, at + 1, &key);
+	if (!at || !add_key(scanner, level, key))
 		return NULL;
 	at = pass_space(at, scanner->end);
 	if (at == scanner->end || *at != ':')
 		return unexpected(scanner, at, "a colon");
-	const struct json_field *field = level->form ? find_field(level, key) : NULL;
-	struct json_value other;
-	struct json_value *value = field ? &scanner->values[level->form->place + (size_t)(field - level->form->fields)] : &other;
-	at = scan_value(scanner, at + 1, field ? field->form : NULL, value);
+	at = scan_member_value(scanner, at + 1, level, &key);
 	level->inside = false;
 	return at;
 }
 
-static const char *scan_object(struct scanner *scanner, const char *at, const struct json_form *form)
+static OUT_OF_LINE const char *scan_object(struct scanner *scanner, const char *at, const struct json_form *form)
 {
 	const char *end = scanner->end;
 	struct level *level = open_level(scanner, at, true, form);
@@ -661,7 +670,7 @@ static const char *scan_object(struct scanner *scanner, const char *at, const st
 	return at + 1;
 }
 
-static const char *scan_word(const struct scanner *scanner, const char *at, const char *word)
+static OUT_OF_LINE const char *scan_word(const struct scanner *scanner, const char *at, const char *word)
 {
 	size_t length = strlen(word);
 	if ((size_t)(scanner->end - at) < length || memcmp(at, word, length) != 0)
@@ -669,7 +678,7 @@ static const char *scan_word(const struct scanner *scanner, const char *at, cons
 	return at + length;
 }
 
-static const char *scan_any(struct scanner *scanner, const char *at, const struct json_form *form, enum json_kind *kind)
+static inline const char *scan_any(struct scanner *scanner, const char *at, const struct json_form *form, enum json_kind *kind)
 {
 	struct key string;
 	switch (*at) {
@@ -686,7 +695,7 @@ static const char *scan_any(struct scanner *scanner, const char *at, const struc
 }
 
 /* Before it there may be space. `form`: what is looked for when it is an object. */
-static const char *scan_value(struct scanner *scanner, const char *at, const struct json_form *form, struct json_value *value)
+static inline const char *scan_value(struct scanner *scanner, const char *at, const struct json_form *form, struct json_value *value)
 {
 	at = pass_space(at, scanner->end);
 	if (at == scanner->end)
@@ -808,6 +817,20 @@ static bool advance(struct json_iterator *iterator)
 	return iterator->at < iterator->end;
 }
 
+size_t json_levels_max(struct slice text)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < text.length; i++)
+		count += text.start[i] == '[' || text.start[i] == '{';
+	return count;
+}
+
+bool json_is_empty(struct json_value value)
+{
+	struct json_iterator iterator = json_iterate(value);
+	return !advance(&iterator);
+}
+
 bool json_next_element(struct json_iterator *iterator, struct json_value *element)
 {
 	if (!advance(iterator))
@@ -830,6 +853,8 @@ bool json_next_member(struct json_iterator *iterator, struct json_member *member
 
 bool json_key_is(struct slice key, const char *name)
 {
+	if (key.length > 0 && key.start[0] != name[0] && key.start[0] != '\\')
+		return false;
 	if (!memchr(key.start, '\\', key.length))
 		return slice_is(key, name);
 	struct resolver resolver = {.at = key.start, .end = key.start + key.length};

@@ -70,6 +70,12 @@ struct json_iterator json_iterate(struct json_value container);
 bool json_next_member(struct json_iterator *iterator, struct json_member *member);
 bool json_next_element(struct json_iterator *iterator, struct json_value *element);
 
+/* The opening brackets and braces in a text, those in strings too: no value in it has more levels than that. */
+size_t json_levels_max(struct slice text);
+
+/* Whether a value has no members and no elements. */
+bool json_is_empty(struct json_value value);
+
 /* The member of that name; `found->kind` is JSON_NULL with an empty text when there is none (returns false). */
 bool json_find(struct json_value object, const char *name, struct json_value *found);
 

@@ -91,12 +91,12 @@ static bool is_absent(struct json_value value)
 	return value.text.length == 0;
 }
 
-static bool is_as_wanted(const struct json_field *field, struct json_value value)
+/* An integer becomes `number`. */
+static inline bool is_as_wanted(const struct json_field *field, const struct json_value *value, int64_t *number)
 {
-	int64_t number;
-	if (value.kind != field->kind)
-		return is_absent(value) || (field->null && value.kind == JSON_NULL);
-	return !json_int64(value, &number) || (number >= field->min && number <= field->max);
+	if (value->kind != field->kind)
+		return field->null && value->kind == JSON_NULL;
+	return value->kind != JSON_INTEGER || (json_int64(*value, number) && *number >= field->min && *number <= field->max);
 }
 
 static enum status refuse(const struct json_field *field, const char *where, struct json_value value, struct error *err)
@@ -108,13 +108,16 @@ static enum status refuse(const struct json_field *field, const char *where, str
 		(long long)field->min, (long long)field->max, (long long)number);
 }
 
-/* Checks what an object's fields are, if they are there. Of several that are wrong it names the one that comes first in the text. */
-static enum status check_fields(const struct json_form *form, const char *where, const struct json_value *values, struct error *err)
+/* Checks what an object's fields are, if they are there, and sets `numbers` where they are integers. Of several that are wrong it names the first in the text. */
+static enum status check_fields(const struct json_form *form, const char *where, const struct json_value *values, int64_t *numbers, struct error *err)
 {
 	const struct json_value *first = NULL;
-	for (size_t i = 0; i < form->count; i++)
-		if (!is_as_wanted(&form->fields[i], values[i]) && (!first || values[i].text.start < first->text.start))
+	for (size_t i = 0; i < form->count; i++) {
+		if (is_absent(values[i]) || is_as_wanted(&form->fields[i], &values[i], &numbers[i]))
+			continue;
+		if (!first || values[i].text.start < first->text.start)
 			first = &values[i];
+	}
 	return first ? refuse(&form->fields[first - values], where, *first, err) : E_OK;
 }
 
@@ -129,18 +132,13 @@ static struct json_value value_or(struct json_value value, struct json_value fal
 	return is_absent(value) ? fallback : value;
 }
 
-static bool is_empty_object(struct json_value value)
-{
-	struct json_iterator members = json_iterate(value);
-	struct json_member member;
-	return value.kind == JSON_OBJECT && !json_next_member(&members, &member);
-}
-
 static bool read_uuid(struct json_value string, uuid_t uuid)
 {
+	struct slice quoted = string.text;
+	if (uuid_text_read((struct slice){quoted.start + 1, quoted.length - 2}, uuid))
+		return true;
 	struct buffer scratch CLEANUP(buffer_clear) = {0};
-	struct slice text = json_string(string, &scratch);
-	return uuid_text_read(text, uuid);
+	return uuid_text_read(json_string(string, &scratch), uuid);
 }
 
 static bool is_control(const char *at, size_t bytes)
@@ -155,7 +153,7 @@ enum status message_check_entrypoint(struct slice name, struct error *err)
 		return fail(err, E_INVALID, "entrypoint: must have 1 to %d bytes, not %zu", ENTRYPOINT_BYTES_MAX, name.length);
 	const char *end = name.start + name.length;
 	for (const char *at = name.start; at < end;) {
-		size_t bytes = utf8_length(at, end);
+		size_t bytes = (unsigned char)*at < 0x80 ? 1 : utf8_length(at, end);
 		if (bytes == 0)
 			return fail(err, E_INVALID, "entrypoint: must be UTF-8");
 		if (is_control(at, bytes))
@@ -214,7 +212,7 @@ static enum status read_kind_and_outcome(const struct json_value *values, struct
 }
 
 /* The fields that say which dispatch of which task this is. */
-static enum status read_dispatch(const struct json_value *values, struct message *message, struct error *err)
+static enum status read_dispatch(const struct json_value *values, const int64_t *numbers, struct message *message, struct error *err)
 {
 	for (size_t i = 0; i < STAMP_REQUIRED; i++)
 		if (is_absent(values[i]))
@@ -225,13 +223,10 @@ static enum status read_dispatch(const struct json_value *values, struct message
 		return fail(err, E_INVALID, "metadata.kser.op: must be a uuid");
 	if (!read_uuid(message->uuid, task))
 		return fail(err, E_INVALID, "uuid: must be a uuid beside metadata.kser");
-	int64_t number = 0;
-	(void)json_int64(values[STAMP_POS], &number);
-	stamp->position = (int32_t)number;
-	(void)json_int64(values[STAMP_ATTEMPT], &number);
-	stamp->attempt = (int32_t)number;
-	(void)json_int64(values[STAMP_GEN], &stamp->generation);
-	(void)json_int64(values[STAMP_EPOCH], &stamp->epoch);
+	stamp->position = (int32_t)numbers[STAMP_POS];
+	stamp->attempt = (int32_t)numbers[STAMP_ATTEMPT];
+	stamp->generation = numbers[STAMP_GEN];
+	stamp->epoch = numbers[STAMP_EPOCH];
 	return E_OK;
 }
 
@@ -251,31 +246,31 @@ static enum status read_stamp(struct json_value kser, const struct json_value *v
 		return fail(err, E_INVALID, "metadata.kser: must be an object, not %s", with_article(kser.kind));
 	if (is_of_submission(values))
 		return E_OK;
+	int64_t numbers[STAMP_FIELDS] = {0};
 	struct stamp *stamp = &message->stamp;
-	enum status status = check_fields(&stamp_form, "metadata.kser.", values, err);
+	enum status status = check_fields(&stamp_form, "metadata.kser.", values, numbers, err);
 	if (!status)
 		status = read_queue_and_worker(values, stamp, err);
 	if (!status)
 		status = read_kind_and_outcome(values, stamp, err);
 	if (status)
 		return status;
-	int64_t flags = 0;
-	(void)json_int64(values[STAMP_FLAGS], &flags);
-	stamp->flags = (uint32_t)flags;
-	(void)json_int64(values[STAMP_DEADLINE], &stamp->deadline_ms);
-	(void)json_int64(values[STAMP_LIMIT_MS], &stamp->limit_ms);
-	(void)json_int64(values[STAMP_START_BY], &stamp->start_by_ms);
+	stamp->flags = (uint32_t)numbers[STAMP_FLAGS];
+	stamp->deadline_ms = numbers[STAMP_DEADLINE];
+	stamp->limit_ms = numbers[STAMP_LIMIT_MS];
+	stamp->start_by_ms = numbers[STAMP_START_BY];
 	stamp->inherited = values[STAMP_INHERITED];
 	stamp->tasks = values[STAMP_TASKS];
 	message->stamped = true;
-	return stamp->kind == MESSAGE_RESULT ? read_dispatch(values, message, err) : E_OK;
+	return stamp->kind == MESSAGE_RESULT ? read_dispatch(values, numbers, message, err) : E_OK;
 }
 
 static enum status read_message(struct json_value root, const struct json_value *values, struct message *message, struct error *err)
 {
 	if (root.kind != JSON_OBJECT)
 		return fail(err, E_INVALID, "a message must be an object, not %s", with_article(root.kind));
-	enum status status = check_fields(&message_form, "", values, err);
+	int64_t none[MESSAGE_FIELDS];
+	enum status status = check_fields(&message_form, "", values, none, err);
 	if (status)
 		return status;
 	if (is_absent(values[MESSAGE_UUID]))
@@ -286,7 +281,7 @@ static enum status read_message(struct json_value root, const struct json_value 
 	message->entrypoint = values[MESSAGE_ENTRYPOINT];
 	message->params = value_or(values[MESSAGE_PARAMS], empty_object);
 	message->result = values[MESSAGE_RESULT_FIELD];
-	if (message->result.kind == JSON_NULL || is_empty_object(message->result))
+	if (json_is_empty(message->result))
 		message->result = absent;
 	message->metadata = value_or(values[MESSAGE_METADATA], empty_object);
 	return check_entrypoint(message->entrypoint, err);
@@ -294,13 +289,12 @@ static enum status read_message(struct json_value root, const struct json_value 
 
 static enum status read_result(const struct json_value *values, struct result *result, struct error *err)
 {
-	enum status status = check_fields(&result_form, "result.", values, err);
+	int64_t numbers[RESULT_FIELDS] = {0};
+	enum status status = check_fields(&result_form, "result.", values, numbers, err);
 	if (status)
 		return status;
-	int64_t retcode = 0;
-	(void)json_int64(values[RESULT_RETCODE], &retcode);
 	result->uuid = values[RESULT_UUID];
-	result->retcode = (int32_t)retcode;
+	result->retcode = (int32_t)numbers[RESULT_RETCODE];
 	result->stdout_text = value_or(values[RESULT_STDOUT], empty_string);
 	result->stderr_text = value_or(values[RESULT_STDERR], empty_string);
 	result->retval = value_or(values[RESULT_RETVAL], empty_object);

@@ -14,14 +14,14 @@ static const uint8_t digits[256] = {
 
 bool uuid_text_read(struct slice text, uuid_t uuid)
 {
-	static const uint8_t places[sizeof(uuid_t)] = {0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34};
 	const unsigned char *at = (const unsigned char *)text.start;
 	if (text.length != UUID_STR_LEN - 1 || at[8] != '-' || at[13] != '-' || at[18] != '-' || at[23] != '-')
 		return false;
 	uuid_t read;
 	unsigned all = IS_DIGIT;
-	for (size_t i = 0; i < sizeof read; i++) {
-		unsigned high = digits[at[places[i]]], low = digits[at[places[i] + 1]];
+	for (size_t i = 0; i < sizeof read; i++, at += 2) {
+		at += i == 4 || i == 6 || i == 8 || i == 10; /* a dash */
+		unsigned high = digits[at[0]], low = digits[at[1]];
 		all &= high & low;
 		read[i] = (uint8_t)(high << 4 | (low & 0xF));
 	}

@@ -183,13 +183,6 @@ static struct slice own_members(struct json_value retval, struct json_value inhe
 	return buffer_slice(out);
 }
 
-static bool is_empty_object(struct json_value value)
-{
-	struct json_iterator members = json_iterate(value);
-	struct json_member member;
-	return value.kind != JSON_OBJECT || !json_next_member(&members, &member);
-}
-
 static void add_output(struct batch *batch, struct array *array, const struct reply_record *reply, struct json_value text, const char *name)
 {
 	if (text.kind != JSON_STRING || text.text.length <= 2 || inherits(&reply->message.stamp, name)) {
@@ -207,7 +200,7 @@ static void add_retval(struct batch *batch, struct array *array, const struct re
 	struct slice own = reply->message.parts.retval.text;
 	if (reply->message.stamp.inherited.kind == JSON_OBJECT && json_find(reply->message.stamp.inherited, "retval", &inherited) && inherited.kind == JSON_ARRAY)
 		own = own_members(reply->message.parts.retval, inherited, &out, &batch->scratch);
-	if (own.length == 0 || is_empty_object(reply->message.parts.retval))
+	if (own.length == 0 || json_is_empty(reply->message.parts.retval))
 		array_add_null(array);
 	else
 		array_add_bytes(array, own);
@@ -247,7 +240,7 @@ static void add_output_columns(struct batch *batch, const struct reply_record *r
 	add_output(batch, &arrays[STDOUTS], reply, reply->message.parts.stdout_text, "stdout");
 	add_output(batch, &arrays[STDERRS], reply, reply->message.parts.stderr_text, "stderr");
 	add_retval(batch, &arrays[RETVALS], reply);
-	if (is_empty_object(stamp->inherited) || reply->message.result.kind != JSON_OBJECT)
+	if (json_is_empty(stamp->inherited) || reply->message.result.kind != JSON_OBJECT)
 		array_add_null(&arrays[TOTALS]);
 	else
 		array_add_bytes(&arrays[TOTALS], reply->message.result.text);

@@ -303,7 +303,9 @@ void kser_result_put_text(struct kser_result *result, const char *key, const cha
 
 void kser_result_put_integer(struct kser_result *result, const char *key, int64_t number)
 {
-	kser_result_put(result, key, json_object_new_int64(number));
+	struct buffer text CLEANUP(buffer_clear) = {0};
+	buffer_add_int(&text, number);
+	put_checked(result, key, buffer_slice(&text));
 }
 
 /* ---- the plan ---- */

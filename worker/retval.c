@@ -117,6 +117,14 @@ void retval_update(struct retval *retval, struct json_value object)
 		retval_put(retval, json_key_text(member.key, &scratch), member.value.text);
 }
 
+size_t retval_levels_max(const struct retval *retval)
+{
+	size_t levels = 0;
+	for (struct retval_member *member = retval->members; member; member = member->hh.next)
+		levels += json_levels_max((struct slice){member->value, member->value_length});
+	return levels;
+}
+
 static void add_quoted(struct buffer *out, struct slice key)
 {
 	buffer_add_char(out, '"');

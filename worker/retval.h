@@ -37,6 +37,9 @@ void retval_unmark(struct retval *retval);
 /* Adds the marked keys as the elements of a JSON array, without its brackets. */
 void retval_add_carried(struct buffer *out, const struct retval *retval);
 
+/* No value has more levels of arrays and objects than that (json_levels_max). */
+size_t retval_levels_max(const struct retval *retval);
+
 /* Puts all members of an object that json_validate has passed. */
 void retval_update(struct retval *retval, struct json_value object);
 

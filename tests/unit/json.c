@@ -196,6 +196,14 @@ Test(json, the_root_is_without_the_space_around_it)
 	cr_assert(slice_is(root.text, "[1]"));
 }
 
+Test(json, emptiness_and_levels)
+{
+	cr_assert(json_is_empty(valid("{ }")) && json_is_empty(valid("[]")) && json_is_empty(valid("null")) && json_is_empty(valid("\"[1]\"")));
+	cr_assert_not(json_is_empty(valid("{\"\":null}")) || json_is_empty(valid("[ [] ]")));
+	cr_assert_eq(json_levels_max(slice_of("{\"a\":[1,{},\"[\"]}")), 4);
+	cr_assert_eq(json_levels_max(slice_of("12")), 0);
+}
+
 Test(json, elements_in_their_order_with_their_kinds)
 {
 	const enum json_kind kinds[] = {JSON_NULL, JSON_BOOL, JSON_BOOL, JSON_INTEGER, JSON_DOUBLE, JSON_DOUBLE, JSON_STRING, JSON_STRING, JSON_STRING,
@@ -245,6 +253,8 @@ Test(json, keys_are_compared_resolved)
 	cr_assert(json_key_is(slice_of("uuid"), "uuid"));
 	cr_assert(json_key_is(slice_of("\\u0075uid"), "uuid"));
 	cr_assert(json_key_is(slice_of("a\\/b"), "a/b"));
+	cr_assert(json_key_is(slice_of("\\\\b"), "\\b"));
+	cr_assert_not(json_key_is(slice_of("\\b"), "\\b"));
 	cr_assert_not(json_key_is(slice_of("uui"), "uuid"));
 	cr_assert_not(json_key_is(slice_of("uuidx"), "uuid"));
 	cr_assert_not(json_key_is(slice_of("\\u0075ui"), "uuid"));

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/limits.h"
+#include "tests/worker/nested.h"
 #include "tests/worker/task_text.h"
 
 /* ---- kser's sum, against what kser itself computes ---- */
@@ -292,23 +293,49 @@ Test(result, gives_up_what_came_when_nothing_fits)
 }
 
 /* Each value is valid by itself, but within the message it lies deeper. */
+static int32_t retcode_answered(struct kser_result *result)
+{
+	struct answer made CLEANUP(answer_clear) = {0};
+	struct kser_task *task = make_task("{}", NULL, "");
+	struct message message;
+	struct error err;
+	answer_make(&made, task, KSER_SUCCESS, result, slice_of("host:1:2"));
+	cr_assert_eq(message_parse(buffer_slice(&made.record), &message, &err), E_OK, "%s", err.text);
+	if (message.parts.retcode)
+		cr_expect_not_null(strstr(made.record.bytes, "the result is not usable: byte"), "%s", made.record.bytes);
+	int32_t retcode = message.parts.retcode;
+	result_clear(result);
+	task_free(task);
+	return retcode;
+}
+
 Test(result, too_deep_is_replaced)
 {
-	struct kser_task *task = make_task("{}", NULL, "");
-	struct kser_result result = {0};
-	struct json_object *value = json_object_new_array();
-	for (int depth = 1; depth < JSON_DEPTH_MAX; depth++) {
-		struct json_object *outer = json_object_new_array();
-		json_object_array_add(outer, value);
-		value = outer;
+	for (int depth = JSON_DEPTH_MAX - 6; depth <= JSON_DEPTH_MAX; depth++) {
+		struct kser_result result = {0};
+		kser_result_put(&result, "deep", nested_arrays(depth));
+		cr_expect_eq(result.retcode, 0);
+		cr_expect_eq(retcode_answered(&result), depth + 3 <= JSON_DEPTH_MAX ? 0 : 500, "%d levels", depth);
 	}
-	kser_result_put(&result, "deep", value);
-	cr_expect_eq(result.retcode, 0);
-	struct json_object *reply = answer(task, KSER_SUCCESS, &result);
-	cr_expect_eq(json_object_get_int(at(reply, "result", "retcode")), 500);
-	cr_expect_not_null(strstr(json_object_get_string(at(reply, "result", "stderr")), "not usable"));
-	json_object_put(reply);
-	task_free(task);
+	for (int depth = JSON_DEPTH_MAX - 9; depth <= JSON_DEPTH_MAX - 3; depth++) {
+		struct kser_result result = {0};
+		struct json_object *params = json_object_new_object();
+		json_object_object_add(params, "deep", nested_arrays(depth));
+		kser_result_add_task(&result, "e", params);
+		cr_expect_eq(result.retcode, 0);
+		cr_expect_eq(retcode_answered(&result), depth + 6 <= JSON_DEPTH_MAX ? 0 : 500, "%d levels in a task", depth);
+	}
+}
+
+Test(result, many_brackets_are_not_deep)
+{
+	struct kser_result result = {0};
+	struct json_object *list = json_object_new_array();
+	for (int i = 0; i < 1000; i++)
+		json_object_array_add(list, json_object_new_object());
+	kser_result_put(&result, "list", list);
+	kser_result_put_text(&result, "text", "[[[[{{{{");
+	cr_expect_eq(retcode_answered(&result), 0);
 }
 
 /* A hundred thousand keys on both sides must not take quadratic time. */
