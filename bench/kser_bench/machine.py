@@ -16,6 +16,16 @@ def cpu_seconds(pid):
     return sum(int(value) for value in fields[11:15]) / TICK
 
 
+def cpu_seconds_of_thread(pid, name):
+    """Of the threads of that name, as the kernel cuts it."""
+    used = 0
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        head, _, fields = (thread / "stat").read_text().rpartition(")")
+        if head.split("(", 1)[1] == name[:15]:
+            used += sum(int(value) for value in fields.split()[11:13])
+    return used / TICK
+
+
 def cpu_seconds_of_tree(pid):
     """A process and its children, ended or not."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from kser_bench.broker_log import BrokerLog
-from kser_bench.machine import cpu_seconds, cpu_seconds_of_tree
+from kser_bench.machine import cpu_seconds, cpu_seconds_of_thread, cpu_seconds_of_tree
 from support.prometheus import get
 from support.waiting import wait_until
 
@@ -123,8 +123,15 @@ class Stand:
         if self.postgres:
             used["postgres"] = cpu_seconds_of_tree(self.postgres.process.pid)
         if self.kafka:
-            used["broker"] = cpu_seconds(int((self.kafka.directory / "pid").read_text()))
+            used["broker"] = cpu_seconds(self.broker_pid())
         return used
+
+    def broker_pid(self):
+        return int((self.kafka.directory / "pid").read_text())
+
+    def compiler_seconds(self):
+        """Of the broker's optimizing compiler; 0 for a broker that was given."""
+        return cpu_seconds_of_thread(self.broker_pid(), "C2 CompilerThread0") if self.kafka else 0
 
     def counts(self):
         updates, hot = self.rows("select n_tup_upd, n_tup_hot_upd from pg_stat_user_tables where relid = 'kser.tasks'::regclass")[0]

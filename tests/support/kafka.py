@@ -15,9 +15,11 @@ SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "kafka"
 
 
 class Kafka:
-    """One broker of scripts/kafka on a free port, in a directory of its own; KSER_TEST_KAFKA_VERSION chooses the version."""
+    """One broker of scripts/kafka on a free port, in a directory of its own; KSER_TEST_KAFKA_VERSION chooses the version.
+    A test's broker lives for a minute: without the compiler that optimizes, which would take as much CPU as the broker itself."""
 
-    def __init__(self):
+    def __init__(self, jvm=("-XX:TieredStopAtLevel=1",)):
+        self.jvm = [f"--jvm={flag}" for flag in jvm]
         self.directory = Path(tempfile.mkdtemp(prefix="kser-kafka-"))
         self.version = os.environ.get("KSER_TEST_KAFKA_VERSION", "3.9.1")
         self.producer = None
@@ -29,7 +31,7 @@ class Kafka:
         return done.stdout
 
     def start(self):
-        self.script("start", "--version", self.version, "--heap", "256m")
+        self.script("start", "--version", self.version, "--heap", "256m", *self.jvm)
 
     def stop(self):
         self.script("stop")
