@@ -45,19 +45,12 @@ void buffer_add(struct buffer *buffer, const void *bytes, size_t length)
 	buffer->length += length;
 }
 
-void buffer_add_text(struct buffer *buffer, const char *text)
-{
-	buffer_add(buffer, text, strlen(text));
-}
-
-void buffer_add_slice(struct buffer *buffer, struct slice slice)
-{
-	buffer_add(buffer, slice.start, slice.length);
-}
-
 void buffer_add_char(struct buffer *buffer, char byte)
 {
-	buffer_add(buffer, &byte, 1);
+	char *to = buffer_reserve(buffer, 1);
+	to[0] = byte;
+	to[1] = '\0';
+	buffer->length++;
 }
 
 void buffer_add_int(struct buffer *buffer, int64_t number)

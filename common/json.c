@@ -516,14 +516,13 @@ static OUT_OF_LINE bool check_key(struct scanner *scanner, const struct level *l
 	return true;
 }
 
-static bool add_key(struct scanner *scanner, struct level *level, struct key key)
+/* Counts the key behind the last one. */
+static bool take_key(struct scanner *scanner, struct level *level, const struct key *key)
 {
-	if (scanner->key_count == scanner->key_room)
-		grow_keys(scanner);
-	scanner->keys[scanner->key_count++] = key;
-	uint64_t bits = key_bits(&key), seen = level->seen;
+	uint64_t bits = key_bits(key), seen = level->seen;
 	level->seen = seen | bits;
 	level->inside = true;
+	scanner->key_count++;
 	return !(seen & bits) || check_key(scanner, level);
 }
 
@@ -634,14 +633,16 @@ static const char *scan_member(struct scanner *scanner, const char *at, struct l
 {
 	if (at == scanner->end || *at != '"')
 		return unexpected(scanner, at, "a key in double quotes");
-	struct key key;
-	at = scan_string(scanner, at + 1, &key);
-	if (!at || !add_key(scanner, level, key))
+	if (scanner->key_count == scanner->key_room)
+		grow_keys(scanner);
+	struct key *key = &scanner->keys[scanner->key_count];
+	at = scan_string(scanner, at + 1, key);
+	if (!at || !take_key(scanner, level, key))
 		return NULL;
 	at = pass_space(at, scanner->end);
 	if (at == scanner->end || *at != ':')
 		return unexpected(scanner, at, "a colon");
-	at = scan_member_value(scanner, at + 1, level, &key);
+	at = scan_member_value(scanner, at + 1, level, key);
 	level->inside = false;
 	return at;
 }
@@ -851,17 +852,20 @@ bool json_next_member(struct json_iterator *iterator, struct json_member *member
 	return true;
 }
 
-bool json_key_is(struct slice key, const char *name)
+static OUT_OF_LINE bool resolved_key_is(struct slice key, const char *name)
 {
-	if (key.length > 0 && key.start[0] != name[0] && key.start[0] != '\\')
-		return false;
-	if (!memchr(key.start, '\\', key.length))
-		return slice_is(key, name);
 	struct resolver resolver = {.at = key.start, .end = key.start + key.length};
 	for (const char *at = name; *at; at++)
 		if (next_resolved(&resolver) != (unsigned char)*at)
 			return false;
 	return next_resolved(&resolver) < 0;
+}
+
+bool json_key_is(struct slice key, const char *name)
+{
+	if (key.length > 0 && key.start[0] != name[0] && key.start[0] != '\\')
+		return false;
+	return memchr(key.start, '\\', key.length) ? resolved_key_is(key, name) : slice_is(key, name);
 }
 
 bool json_find(struct json_value object, const char *name, struct json_value *found)

@@ -53,6 +53,7 @@ void batch_free(struct batch *batch)
 	for (size_t i = 0; i < COUNT_OF(batch->arrays); i++)
 		array_clear(&batch->arrays[i]);
 	buffer_clear(&batch->scratch);
+	buffer_clear(&batch->own);
 	free_pointer(&batch);
 }
 
@@ -196,10 +197,9 @@ static void add_output(struct batch *batch, struct array *array, const struct re
 static void add_retval(struct batch *batch, struct array *array, const struct reply_record *reply)
 {
 	struct json_value inherited = {0};
-	struct buffer out CLEANUP(buffer_clear) = {0};
 	struct slice own = reply->message.parts.retval.text;
 	if (reply->message.stamp.inherited.kind == JSON_OBJECT && json_find(reply->message.stamp.inherited, "retval", &inherited) && inherited.kind == JSON_ARRAY)
-		own = own_members(reply->message.parts.retval, inherited, &out, &batch->scratch);
+		own = own_members(reply->message.parts.retval, inherited, &batch->own, &batch->scratch);
 	if (own.length == 0 || json_is_empty(reply->message.parts.retval))
 		array_add_null(array);
 	else

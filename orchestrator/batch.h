@@ -38,7 +38,7 @@ struct batch {
 	int32_t targets[BATCH_REPLIES_MAX];
 	struct array arrays[APPLY_PARAMETERS - 1];
 	char single[2][8]; /* room for parameters that are no arrays */
-	struct buffer scratch;
+	struct buffer scratch, own; /* emptied by whoever uses them */
 };
 
 struct batch *batch_new(void);
