@@ -218,10 +218,9 @@ static enum status read_dispatch(const struct json_value *values, const int64_t 
 		if (is_absent(values[i]))
 			return fail(err, E_INVALID, "metadata.kser.%s: is missing", stamp_fields[i].name.start);
 	struct stamp *stamp = &message->stamp;
-	uuid_t task;
 	if (!read_uuid(values[STAMP_OP], stamp->operation))
 		return fail(err, E_INVALID, "metadata.kser.op: must be a uuid");
-	if (!read_uuid(message->uuid, task))
+	if (!read_uuid(message->uuid, stamp->task))
 		return fail(err, E_INVALID, "uuid: must be a uuid beside metadata.kser");
 	stamp->position = (int32_t)numbers[STAMP_POS];
 	stamp->attempt = (int32_t)numbers[STAMP_ATTEMPT];

@@ -32,6 +32,7 @@ enum stamp_flags {
 };
 
 struct stamp {
+	uuid_t task; /* the message's uuid, when that was read; a writer has it apart */
 	uuid_t operation;
 	int32_t position;    /* from 0 */
 	int32_t attempt;     /* from 1 */

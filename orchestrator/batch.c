@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "common/memory.h"
-#include "common/uuid_text.h"
 
 /* The order of the apply statement's parameters; the last one, careful, is no array. */
 enum column {
@@ -57,15 +56,6 @@ void batch_free(struct batch *batch)
 	free_pointer(&batch);
 }
 
-static enum status task_uuid(const struct message *message, struct buffer *scratch, uuid_t uuid, struct error *err)
-{
-	buffer_reset(scratch);
-	struct slice text = json_string(message->uuid, scratch);
-	if (uuid_text_read(text, uuid))
-		return E_OK;
-	return fail(err, E_INVALID, "uuid: is not a task's");
-}
-
 enum status batch_add(struct batch *batch, struct cell *cell, rd_kafka_message_t *record, struct buffer *opened, const struct message *message,
 	struct origin origin, struct error *err)
 {
@@ -76,9 +66,6 @@ enum status batch_add(struct batch *batch, struct cell *cell, rd_kafka_message_t
 		return fail(err, E_INVALID, "metadata.kser: is missing, so this answers no task");
 	if (message->result.kind != JSON_OBJECT)
 		return fail(err, E_INVALID, "result: is missing, so this is no answer");
-	enum status status = task_uuid(message, &batch->scratch, reply->uuid, err);
-	if (status)
-		return status;
 	reply->queue = cell_known_queue(cell, message->stamp.queue);
 	reply->record = record;
 	reply->opened = *opened;
@@ -225,7 +212,7 @@ static void add_error(struct batch *batch, struct array *array, const struct res
 static void add_identity(struct array *arrays, const struct reply_record *reply)
 {
 	const struct stamp *stamp = &reply->message.stamp;
-	array_add_bytes(&arrays[UUIDS], (struct slice){(const char *)reply->uuid, sizeof reply->uuid});
+	array_add_bytes(&arrays[UUIDS], (struct slice){(const char *)stamp->task, sizeof stamp->task});
 	array_add_bytes(&arrays[OPERATIONS], (struct slice){(const char *)stamp->operation, sizeof stamp->operation});
 	array_add_int4(&arrays[POSITIONS], stamp->position);
 	array_add_int4(&arrays[ATTEMPTS], stamp->attempt);

@@ -21,7 +21,6 @@ struct reply_record {
 	struct origin origin;
 	struct buffer opened;   /* the text of a sealed record; as `record`, empty once it was handed over */
 	struct message message; /* borrows its bytes, or the record's */
-	uuid_t uuid;
 	int queue;
 	bool settled;     /* it was handed over, or set aside */
 	int64_t retry_ms; /* busy: not before (monotonic); 0: it never was */

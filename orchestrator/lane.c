@@ -433,7 +433,7 @@ static void bury_reply(struct lane *lane, const struct reply_record *reply, cons
 	struct refused refused = {.origin = reply->origin, .position = reply->message.stamp.position, .attempt = reply->message.stamp.attempt,
 		.generation = reply->message.stamp.generation};
 	uuid_copy(refused.operation, reply->message.stamp.operation);
-	uuid_copy(refused.uuid, reply->uuid);
+	uuid_copy(refused.uuid, reply->message.stamp.task);
 	snprintf(refused.reason, sizeof refused.reason, "the reply cannot be used: %.150s", reason);
 	if (records_bury(&lane->engine, reply->record, reason) == E_OK && engine_end_task(&lane->engine, &refused) != E_RETRY)
 		intake_finish(lane->intake, reply->origin);

@@ -12,7 +12,6 @@
 #include "common/limits.h"
 #include "common/log.h"
 #include "common/memory.h"
-#include "common/uuid_text.h"
 #include "kser/worker.h"
 #include "worker/made.h"
 #include "worker/object.h"
@@ -71,10 +70,8 @@ struct kser_task *task_new(const struct sealing *sealing, struct slice bytes, vo
 
 void task_name_of(const struct kser_task *task, struct task_name *name)
 {
-	struct buffer scratch CLEANUP(buffer_clear) = {0};
-	struct slice uuid = json_string(task->message.uuid, &scratch);
-	bool usable = uuid_text_read(uuid, name->uuid);
-	assert(task->keyed && usable);
+	assert(task->keyed);
+	memcpy(name->uuid, task->message.stamp.task, sizeof name->uuid);
 	memcpy(name->operation, task->key.operation, sizeof name->operation);
 	name->position = task->key.position;
 	name->attempt = task->key.attempt;
