@@ -48,10 +48,10 @@ end
 $$;
 
 -- Whether an operation runs. Looks from the newest one backwards: what has ended lies before, and while somebody keeps a snapshot it cannot be cleaned up.
--- Where going past all of it took long and found nothing, true for twenty times as long, ten seconds at most: that costs rounds, which is less.
+-- Where going past all of it was dear (dear_until) and found nothing, true for a while: that costs rounds, which is less.
 create or replace function kser.something_runs(t timestamptz) returns boolean language plpgsql volatile set search_path = pg_catalog, kser, pg_temp as $$
 declare
-	until constant timestamptz := nullif(current_setting('kser.runs_until', true), '');
+	until timestamptz := nullif(current_setting('kser.runs_until', true), '');
 	began constant timestamptz := clock_timestamp();
 	runs boolean;
 begin
@@ -59,8 +59,9 @@ begin
 		return true;
 	end if;
 	select true into runs from operations o where o.started_at is not null and o.finished_at is null and not o.held order by o.window_queue desc, o.id desc limit 1;
-	if runs is null and clock_timestamp() - began > '5 ms' and pg_stat_get_dead_tuples('operations'::regclass) > 2000 then
-		perform set_config('kser.runs_until', (clock_timestamp() + least('10 s', 20 * (clock_timestamp() - began)))::text, false);
+	until := dear_until(began, 'operations');
+	if runs is null and until is not null then
+		perform set_config('kser.runs_until', until::text, false);
 	end if;
 	return runs is true;
 end

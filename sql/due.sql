@@ -1,16 +1,12 @@
 -- Rows of `ready` of one queue that are due at `t`, locked, by priority, then due time: at most `places`. Locked ones are passed over.
 --
 -- Rows that were admitted lie before those that still wait, and while somebody keeps a snapshot from before (a long query, a dump) they cannot be cleaned up.
--- Where a look took more than `dear` and there are `many` of them, the session remembers how far each priority was worked off and begins there. Then a row that
--- comes late (its submit was open for longer than `late`, its task was locked) waits for the next look from the start, which is soon enough to take a twentieth
--- of the time, and at most `blind` away.
+-- Where such a look is dear (dear_until), the session remembers how far each priority was worked off and begins there. Then a row that comes late (its submit
+-- was open for longer than `late`, its task was locked) waits for the next look from the start.
 create or replace function kser.due(queue_name text, t timestamptz, places integer) returns tid[] language plpgsql volatile
 set search_path = pg_catalog, kser, pg_temp as $$
 declare
-	dear constant interval := '5 ms';
-	many constant bigint := 2000;
 	late constant interval := '100 ms';
-	blind constant interval := '10 s';
 	memory constant jsonb := coalesce(nullif(current_setting('kser.worked_off', true), ''), '{}');
 	known jsonb := memory -> queue_name;  -- "at", "until": when it was made, holds until; "levels": {priority: due time}
 	used jsonb := '{}';                   -- the levels, where they hold
@@ -19,7 +15,7 @@ declare
 	rows tid[] := '{}';
 	taken tid[];
 	levels jsonb := '{}';
-	took interval;
+	until timestamptz;
 begin
 	if t between (known ->> 'at')::timestamptz and (known ->> 'until')::timestamptz then
 		used := known -> 'levels';
@@ -37,17 +33,17 @@ begin
 		taken := array(select r.ctid from ready r where r.queue = queue_name and r.priority = below and r.due_at >= level.since and r.due_at <= t
 			order by r.due_at, r.operation_id limit places - cardinality(rows) for update skip locked);
 		rows := rows || taken;
-		if known is not null or clock_timestamp() - t > dear then
+		if known is not null or dear_until(t, 'ready') is not null then
 			levels := levels || jsonb_build_object(below, greatest(level.since, least(t,
 				case when cardinality(rows) >= places then (select max(r.due_at) from ready r where r.ctid = any (taken)) end) - late));
 		end if;
 	end loop;
 
-	took := clock_timestamp() - t;
+	until := dear_until(t, 'ready');
 	if used <> '{}' then
 		known := known || jsonb_build_object('levels', used || levels);
-	elsif took > dear and pg_stat_get_dead_tuples('ready'::regclass) > many then
-		known := jsonb_build_object('at', t, 'until', t + least(blind, 20 * took), 'levels', coalesce(known -> 'levels', '{}') || levels);
+	elsif until is not null then
+		known := jsonb_build_object('at', t, 'until', until, 'levels', coalesce(known -> 'levels', '{}') || levels);
 	elsif known is null then
 		return rows;
 	else

@@ -143,6 +143,15 @@ def another(connect):
 
 
 @pytest.fixture
+def kept_snapshot(another):
+    """A session that keeps a snapshot from now on: rows that are deleted or changed cannot be cleaned up."""
+    holder = another(autocommit=False)
+    holder.rows("set transaction isolation level repeatable read")
+    holder.rows("select 1")
+    return holder
+
+
+@pytest.fixture
 def user(connect):
     """user(autocommit): a session with the server's own settings."""
     return lambda autocommit=True: Engine(connect(autocommit))

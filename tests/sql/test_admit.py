@@ -143,16 +143,13 @@ def pages(engine):
 
 
 @pytest.fixture
-def pinned(engine, another):
+def pinned(engine, kept_snapshot):
     """A snapshot from before 100,000 rows that are deleted since: they cannot be cleaned up. Its session."""
-    holder = another(autocommit=False)
-    holder.rows("set transaction isolation level repeatable read")
-    holder.rows("select 1")
     engine.rows("""insert into kser.ready (queue, priority, due_at, operation_id, position, attempt, started)
         select '', 0, now() - interval '1 min' + i * interval '1 us', kser.uuid_v7(), 0, 0, false from generate_series(1, 100000) as i""")
     engine.rows("delete from kser.ready")
     engine.rows("select pg_stat_force_next_flush()")
-    return holder
+    return kept_snapshot
 
 
 def test_a_kept_snapshot_does_not_make_each_look_dear(engine, pinned):
