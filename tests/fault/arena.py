@@ -65,13 +65,24 @@ class Arena(Cell):
         if sealed:
             self.further["KSER_SECRETBOX_KEY_FILE"] = str(self.keys.path)
         self.reader = TopicReader(self.kafka, [self.topic(name) for name in ("tasks", "results", *(("control", "operations") if sealed else ()))], self.keys)
-        self.orchestrators, self.workers = [], []
+        self.orchestrators, self.workers, self.lanes = [], [], 1
         self.url = str(self.database)
         self.excused = set()  # pids of processes that may end as they did
         self.proxies = []
         self.session = None
 
     # The programs.
+
+    @property
+    def environment(self):
+        return {**super().environment, "KSER_LANES": str(self.lanes)}
+
+    def use_lanes(self, lanes):
+        """From now on orchestrators have so many; those that run leave."""
+        if lanes != self.lanes:
+            for process in list(self.orchestrators):
+                self.leave(process)
+        self.lanes = lanes
 
     def begin(self, program, *arguments, fault=None, wrap=None, environment=None, name=None):
         further = {**self.environment, "KSER_DATABASE_URL": self.url, "KSER_FAULT_LOG": str(self.fault_log), **(environment or {})}

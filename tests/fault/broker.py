@@ -35,7 +35,8 @@ def broker_restart(run):
         run.flow(20)
 
 
-@fault("broker-away", "the broker is away for a minute: submits are still accepted, and then all of it runs", "broker", seeds=1, settle=150)
+# Four workers, so that their slots are not what the operations of that minute wait for.
+@fault("broker-away", "the broker is away for a minute: submits are still accepted, and then all of it runs", "broker", seeds=1, workers=4, settle=150)
 def broker_away(run):
     acks = lambda: sum(line["what"] == "ack" for line in run.lines())
     with run.during():

@@ -10,6 +10,8 @@
 
 #define GROUP "kser.workers"
 
+#define LOG_SHOWN_BYTES 30000
+
 static rd_kafka_t *make(struct cluster *cluster, rd_kafka_type_t type, const char *const *properties)
 {
 	char text[300];
@@ -129,6 +131,31 @@ void cluster_send_many(struct cluster *cluster, int partition, int count, const 
 
 /* ---- reading ---- */
 
+/* The end of the program's log; the test fails next. */
+static void show_log(const struct cluster *cluster)
+{
+	char line[2000];
+	FILE *file = cluster->log[0] ? fopen(cluster->log, "r") : NULL;
+	if (!file)
+		return;
+	if (fseek(file, -LOG_SHOWN_BYTES, SEEK_END))
+		rewind(file);
+	fprintf(stderr, "--- the end of the program's log\n");
+	while (fgets(line, sizeof line, file))
+		fputs(line, stderr);
+	fprintf(stderr, "---\n");
+	fclose(file);
+}
+
+/* Whether there is time left. */
+static bool may_wait(const struct cluster *cluster, int64_t until_ms)
+{
+	if (clock_monotonic_ms() < until_ms)
+		return true;
+	show_log(cluster);
+	return false;
+}
+
 static void read_replies(struct cluster *cluster, int wait_ms)
 {
 	rd_kafka_message_t *record;
@@ -193,7 +220,7 @@ struct json_object *cluster_wait(struct cluster *cluster, const char *kind, cons
 	int count;
 	struct json_object *last;
 	while (!(last = find(cluster, kind, uuid, &count)) || count < wanted) {
-		cr_assert_lt(clock_monotonic_ms(), until_ms, "%d of %d replies of kind %s for %s", count, wanted, kind, uuid ? uuid : "any");
+		cr_assert(may_wait(cluster, until_ms), "%d of %d replies of kind %s for %s", count, wanted, kind, uuid ? uuid : "any");
 		read_replies(cluster, 100);
 	}
 	return last;
@@ -242,7 +269,7 @@ void cluster_wait_named(struct cluster *cluster, const char *kind, int number, c
 {
 	int64_t until_ms = clock_monotonic_ms() + 1000 * (int64_t)seconds;
 	while (cluster_named(cluster, kind, number, reason) < count) {
-		cr_assert_lt(clock_monotonic_ms(), until_ms, "task %d was named %d of %d times in a %s", number, cluster_named(cluster, kind, number, reason), count, kind);
+		cr_assert(may_wait(cluster, until_ms), "task %d was named %d of %d times in a %s", number, cluster_named(cluster, kind, number, reason), count, kind);
 		read_replies(cluster, 50);
 	}
 }
@@ -272,7 +299,7 @@ void cluster_wait_committed(struct cluster *cluster, int partition, int64_t offs
 		int64_t committed = cluster_committed(cluster, partition, NULL);
 		if (committed == offset)
 			return;
-		cr_assert_lt(clock_monotonic_ms(), until_ms, "partition %d is committed at %lld instead of %lld", partition, (long long)committed, (long long)offset);
+		cr_assert(may_wait(cluster, until_ms), "partition %d is committed at %lld instead of %lld", partition, (long long)committed, (long long)offset);
 		read_replies(cluster, 50);
 	}
 }

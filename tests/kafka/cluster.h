@@ -19,6 +19,7 @@ struct cluster {
 	rd_kafka_t *producer;
 	rd_kafka_t *reader; /* of the results topic, from its beginning */
 	struct json_object *replies; /* array of the messages read so far */
+	char log[64]; /* of the program that was started on it last: shown when a wait is in vain */
 };
 
 /* Topics kser.tasks with so many partitions, kser.results with two, kser.control. */

@@ -36,6 +36,7 @@ struct child program_start(struct cluster *cluster, const char *program, const c
 	}
 	cr_assert_gt(child.pid, 0);
 	close(fd);
+	memcpy(cluster->log, child.log, sizeof child.log);
 	return child;
 }
 
