@@ -69,8 +69,6 @@ static char session_property[] = "session.timeout.ms";
 static char interval_property[] = "heartbeat.interval.ms";
 static char poll_property[] = "max.poll.interval.ms";
 static char poll_value[] = "86400000";
-static char in_flight_property[] = "max.in.flight.requests.per.connection";
-static char in_flight_value[] = "2";
 
 struct kser_worker {
 	struct worker_settings settings;
@@ -197,9 +195,6 @@ static void set_properties(struct kser_worker *worker)
 		{interval_property, worker->interval},
 		/* The I/O thread polls whatever tasks do, but not while it waits for room; only a dead process is to lose its partitions. */
 		{poll_property, poll_value},
-		/* Replies that come while two requests are on their way fill the next one. With five of them, requests are so small that they
-		 * cost twice the CPU, and nothing is gained. */
-		{in_flight_property, in_flight_value},
 	};
 	struct property *list = xcalloc(COUNT_OF(own) + user->count, sizeof *list);
 	memcpy(list, own, sizeof own);
