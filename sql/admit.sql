@@ -12,6 +12,7 @@ returns table (uuid uuid, operation_id uuid, "position" integer, attempt integer
 language plpgsql volatile set search_path = pg_catalog, kser, pg_temp as $$
 #variable_conflict use_column
 declare
+	many constant integer := 32; -- enough to make a bad plan dear
 	t constant timestamptz := clock_timestamp();
 	m meta;
 	rows tid[];
@@ -24,6 +25,8 @@ begin
 	rows := due(queue_name, t, cardinality(targets));
 	if rows = '{}' then
 		return;
+	elsif cardinality(rows) >= many then
+		perform count_grown();
 	end if;
 
 	select array_agg(r.ctid) as rows, array_agg(k.operation_id) as operations, array_agg(k.position) as positions, array_agg(r.attempt) as attempts, array_agg(r.due_at) as dues into locked

@@ -40,6 +40,7 @@ begin
 		return query select true, m.generation, m.epoch, false, false, false, false, false from meta m;
 		return;
 	end if;
+	perform count_grown();
 	return query select true, m.generation, m.epoch, true, something_runs(t) or exists (select from claims),
 		exists (select from operations o where o.deadline_at < t and o.finished_at is null) or exists (select from stops s where s.asked_at < t - interval '5 s'),
 		exists (select from stops), exists (select from dead_letters d where d.redrive_at is not null)

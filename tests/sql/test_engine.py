@@ -198,9 +198,49 @@ def test_no_statement_scans_a_growing_table(another, age):
     scans = re.findall(r"Seq Scan on (?:kser\.)?(\w+)", plans)
     assert not set(scans) & set(GROWING), [line for line in plans.splitlines() if "Seq Scan" in line]
     # Nor may an index be read from one end to the other, but those of a few rows and what ends at the first.
+    assert read_whole(engine, plans) <= {"keys_until", "dead_letters_redrive", "operations_running", "ready_started"}
+
+
+def read_whole(engine, plans):
+    """The indexes of growing tables that are read from one end to the other."""
     whole = set(re.findall(r"Scan (?:using|on) (\w+)(?: on \w+)?(?: \w+)?  [^\n]*\n(?!\s+(?:Index|Recheck) Cond)", plans))
-    indexes = {row["indexname"] for row in engine.rows("select indexname from pg_indexes where schemaname = 'kser' and tablename = any (%s)", list(GROWING))}
-    assert whole & indexes <= {"keys_until", "dead_letters_redrive", "operations_running", "ready_started"}
+    return whole & {row["indexname"] for row in engine.rows("select indexname from pg_indexes where schemaname = 'kser' and tablename = any (%s)", list(GROWING))}
+
+
+def steps(engine, count):
+    """So many operations of two steps with keys, which a lane takes to their end in batches; claims, releases, a failure among them."""
+    engine.rows("""select kser.submit_many((select jsonb_agg(jsonb_build_object('name', 'x', 'key', gen_random_uuid(), 'tasks', '[{"entrypoint": "a"}, {"entrypoint": "a"}]'::jsonb))
+        from generate_series(1, %s)))""", count)
+    first, *others = engine.admit(count)
+    engine.hold("w", *others)
+    engine.release("w", *others[:10])
+    assert len(engine.apply_plain(*[engine.result(d, i, worker="w") for i, d in enumerate(others[10:100])])) == 0, "claims mark their tasks"
+    engine.apply(*[engine.result(d, i, worker="w") for i, d in enumerate(others[10:])])
+    engine.apply_plain(*[engine.result(first, 5000)])
+    running = engine.rows("select *, 1 as generation from kser.tasks where status = 'RUNNING' and position = 1")
+    engine.apply_plain(*[engine.result(d, 6000 + i) for i, d in enumerate(running[:-1])])
+    engine.apply(engine.result(running[-1], 9000, retcode=1))
+
+
+@pytest.mark.parametrize("before", (0, 20, 200))
+def test_plans_change_with_tables_that_grow(another, before):
+    """The server has counted tables with little or nothing in them that goes on; plans that begin with all of it are right, and must not stay when there is more."""
+    engine = another()
+    if before:
+        steps(engine, before)
+    engine.rows("vacuum analyze")
+    steps(engine, 20)
+    beat(engine, uuid.uuid4())
+    steps(engine, 2000)
+    engine.rows("load 'auto_explain'")
+    for setting in ("log_min_duration = 0", "log_nested_statements = on"):
+        engine.rows("set auto_explain." + setting)
+    engine.rows("set client_min_messages = log")
+    engine.connection.notices = notices = Notices()
+    steps(engine, 100)
+    plans = "".join(notices.texts)
+    assert plans.count("Index Scan") > 20, "no plans were seen"
+    assert read_whole(engine, plans) <= {"operations_running"}
 
 
 def test_updates_of_a_step_touch_no_index(engine):
