@@ -69,12 +69,17 @@ $$;
 
 -- Whether this server is another one than before (a backup was restored, a standby took over), so that a new generation was made:
 -- true. The keeper asks at each connect. Where failover is declared to lose no commit, a standby's takeover is only noted.
+-- Raises 25006 while the server recovers, or is a standby: it has no timeline of its own yet.
 create or replace function kser.check_identity() returns boolean language plpgsql volatile set search_path = pg_catalog, kser, pg_temp as $$
 declare
 	m meta;
 	now_identifier constant bigint := (select c.system_identifier from pg_control_system() c);
-	now_timeline constant integer := timeline();
+	now_timeline integer;
 begin
+	if pg_is_in_recovery() then
+		raise exception using errcode = '25006', message = 'the server recovers, or is a standby: nothing can be written';
+	end if;
+	now_timeline := timeline();
 	select * into m from meta;
 	if m.system_identifier = now_identifier and m.timeline = now_timeline then
 		return false;

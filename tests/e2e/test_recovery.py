@@ -395,3 +395,18 @@ def test_a_backup_is_recovered_while_kafka_is_ahead(own_cell, own_postgres, ledg
     assert cell.statuses(later) == {}
     assert cell.database.value("select halted from kser.meta") is None
     assert cell.database.value("select count(*) from kser.history where kind = 'generation'") == 1, "once, by whoever noticed first"
+
+
+# A standby answers and takes nothing: it is waited for until it takes over.
+@pytest.mark.timeout(120)
+def test_a_standby_is_waited_for(own_cell, own_postgres, ledger):
+    cell, server = own_cell, own_postgres
+    server.stop()
+    (server.data / "standby.signal").touch()
+    server.start()
+    orchestrator = cell.orchestrator()
+    wait_until(lambda: "is a standby" in orchestrator.text() or not orchestrator.running, 30, "it to find a standby")
+    assert orchestrator.running
+    cell.database.query("select pg_promote()")
+    cell.worker()
+    assert cell.wait([cell.submit(ledger.note())], 60)["SUCCESS"] == 1
