@@ -222,6 +222,12 @@ def steps(engine, count):
     engine.apply(engine.result(running[-1], 9000, retcode=1))
 
 
+def test_a_beat_does_not_wait_for_a_table_that_is_locked(engine, another):
+    other = another(autocommit=False)
+    other.rows("lock table kser.keys")
+    assert beat(engine, uuid.uuid4())["keeper"]
+
+
 @pytest.mark.parametrize("before", (0, 20, 200))
 def test_plans_change_with_tables_that_grow(another, before):
     """The server has counted tables with little or nothing in them that goes on; plans that begin with all of it are right, and must not stay when there is more."""
