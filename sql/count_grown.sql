@@ -1,24 +1,33 @@
--- Has the server count (`analyze`) the tables that have grown to twice the pages of its last count, while they are small; returns how many it did.
+-- Has the server count (`analyze`: the planner's statistics) small tables that have grown to twice what its last count found; returns how many it did.
 --
 -- Sessions of the engine keep their plans. One made when a table was counted as empty, or nearly (all was purged, or little has run yet), may begin with all of
--- that table instead of looking up what it is given, and autovacuum comes a minute later, when the table may have a hundred thousand rows. Counting
--- drops such plans. From some hundred rows on no plan begins so. A table that somebody has locked (`vacuum full`) is left for the next time, and those behind it.
+-- that table instead of looking up what it is given, and autovacuum may come much later, when the table has a hundred thousand rows. Counting
+-- drops such plans. From some hundred rows on no plan begins so.
+--
+-- Pages tell at once, but not all: a count sees the pages of a submit that is open and not its rows, and a purge leaves pages that are filled again. Rows are
+-- told some seconds late. A table that somebody has locked as a whole (`vacuum full`) is left for the next time.
 create or replace function kser.count_grown() returns integer language plpgsql volatile security definer set search_path = pg_catalog, kser, pg_temp
-set client_min_messages = error as $$ -- that a table is passed over is no news
+set lock_timeout = '1ms' set client_min_messages = error as $$ -- that `analyze` passes over a table is no news
 declare
-	small constant integer := 128; -- pages
-	grown regclass;
+	few_pages constant integer := 128;
+	few_rows constant integer := 2000;
 	counted integer := 0;
+	found_table record;
 begin
-	for grown in
-		select c.oid from unnest('{operations, tasks, ready, claims, keys, stops}'::text[]) as t (name) join pg_class c on c.oid = ('kser.' || t.name)::regclass
-		where c.relpages < small and pg_relation_size(c.oid) / current_setting('block_size')::integer >= 2 * greatest(c.relpages, 2)
+	for found_table in select c.oid::regclass as name, c.relpages as pages, c.reltuples as rows
+		from unnest('{operations, tasks, ready, claims, keys, stops}'::text[]) as t (name) join pg_class c on c.oid = ('kser.' || t.name)::regclass
+		where c.relpages < few_pages or c.reltuples < few_rows
 	loop
-		execute format('analyze (skip_locked) %s', grown);
-		counted := counted + 1;
+		begin
+			if found_table.pages < few_pages and pg_relation_size(found_table.name) / current_setting('block_size')::integer >= 2 * greatest(found_table.pages, 2)
+					or found_table.rows < few_rows and pg_stat_get_live_tuples(found_table.name) >= 2 * greatest(found_table.rows, 250) then
+				execute format('analyze (skip_locked) %s', found_table.name);
+				counted := counted + 1;
+			end if;
+		exception when lock_not_available then
+			continue;
+		end;
 	end loop;
 	return counted;
-exception when lock_not_available then
-	return 0;
 end
 $$;

@@ -279,7 +279,7 @@ class Suite:
         run = Run(arena, fault, seed)
         ends_before = set(arena.unexpected_ends())
         try:
-            arena.use_lanes(2 if seed % 4 >= 2 else 1)
+            arena.use_lanes(1 + seed % 2)
             arena.fleet(fault.orchestrators, fault.workers)
             run.start_load()
             fault.act(run)

@@ -147,7 +147,7 @@ static void show_log(const struct cluster *cluster)
 	fclose(file);
 }
 
-/* Whether there is time left. */
+/* Whether there is time left; shows the log when there is none. */
 static bool may_wait(const struct cluster *cluster, int64_t until_ms)
 {
 	if (clock_monotonic_ms() < until_ms)

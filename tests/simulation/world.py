@@ -272,7 +272,7 @@ class World:
 
     def was_expired(self, operation, position, attempt, worker, at, noted):
         """`at`: when the round began; `noted`: the ends of the results that it waited for. What was named behind both came too late.
-        A name that comes within an eighth of a lease after a renewal is not written (hold.sql)."""
+        A claim that is named again within an eighth of a lease is not renewed by that."""
         self.saw("expired")
         launch = self.launch_at(operation, position, attempt)
         self.tell("expired %s of %s", launch, worker)
@@ -281,5 +281,5 @@ class World:
         named = [r.time for r in launch.named if not r.vanished and r.body["worker"] == worker and (r.time <= at or noted and r.offset < noted[r.log.number])]
         if launch.limit_ms and launch.named and at >= min(r.time for r in launch.named) + launch.limit_ms / 1000 + 5:
             self.saw("expired_past_its_limit")
-        elif named and at - max(named) < LEASE * 7 / 8:
+        elif named and at - max(named) < (LEASE if len(named) == 1 else LEASE * 7 / 8):
             self.violation(f"the claim of {launch} was ended {at - max(named):.3f} s after {worker} named it")

@@ -222,10 +222,35 @@ def steps(engine, count):
     engine.apply(engine.result(running[-1], 9000, retcode=1))
 
 
-def test_a_beat_does_not_wait_for_a_table_that_is_locked(engine, another):
+def counted(engine, table):
+    """The rows of a table as the server's planner takes them."""
+    return engine.value("select reltuples from pg_class where oid = %s::regclass", "kser." + table)
+
+
+def many_submitted(engine, count):
+    engine.rows("select kser.submit_many((select jsonb_agg('{\"name\": \"x\"}'::jsonb) from generate_series(1, %s)))", count)
+
+
+def test_a_beat_counts_what_has_grown_and_passes_over_what_is_locked(engine, another):
+    engine.rows("vacuum analyze")
     other = another(autocommit=False)
     other.rows("lock table kser.keys")
+    many_submitted(engine, 1000)
+    engine.hold("w", *engine.admit(1000))
+    assert counted(engine, "claims") < 1000
     assert beat(engine, uuid.uuid4())["keeper"]
+    assert counted(engine, "claims") == counted(engine, "tasks") == 1000
+
+
+def test_rows_of_an_open_submit_are_counted_when_it_has_committed(engine, another):
+    engine.rows("vacuum analyze")
+    other, instance = another(autocommit=False), uuid.uuid4()
+    many_submitted(other, 3000)
+    beat(engine, instance)
+    assert counted(engine, "operations") == 0, "its pages are seen, its rows are not"
+    other.rows("select pg_stat_force_next_flush()")
+    other.connection.commit()
+    wait_until(lambda: beat(engine, instance) and counted(engine, "operations") == 3000, 30, "it to be counted")
 
 
 @pytest.mark.parametrize("before", (0, 20, 200))
