@@ -73,10 +73,6 @@ class Arena(Cell):
 
     # The programs.
 
-    @property
-    def environment(self):
-        return {**super().environment, "KSER_LANES": str(self.lanes)}
-
     def use_lanes(self, lanes):
         """From now on orchestrators have so many; those that run leave."""
         if lanes != self.lanes:

@@ -7,6 +7,7 @@
 
 #include "common/clock.h"
 #include "common/memory.h"
+#include "tests/kafka/program.h"
 
 #define GROUP "kser.workers"
 
@@ -131,28 +132,13 @@ void cluster_send_many(struct cluster *cluster, int partition, int count, const 
 
 /* ---- reading ---- */
 
-/* The end of the program's log; the test fails next. */
-static void show_log(const struct cluster *cluster)
-{
-	char line[2000];
-	FILE *file = cluster->log[0] ? fopen(cluster->log, "r") : NULL;
-	if (!file)
-		return;
-	if (fseek(file, -LOG_SHOWN_BYTES, SEEK_END))
-		rewind(file);
-	fprintf(stderr, "--- the end of the program's log\n");
-	while (fgets(line, sizeof line, file))
-		fputs(line, stderr);
-	fprintf(stderr, "---\n");
-	fclose(file);
-}
-
 /* Whether there is time left; shows the log when there is none. */
 static bool may_wait(const struct cluster *cluster, int64_t until_ms)
 {
 	if (clock_monotonic_ms() < until_ms)
 		return true;
-	show_log(cluster);
+	if (cluster->log[0])
+		fprintf(stderr, "--- the end of the program's log\n%s---\n", program_log_end(cluster->log, LOG_SHOWN_BYTES));
 	return false;
 }
 

@@ -36,7 +36,7 @@ struct child program_start(struct cluster *cluster, const char *program, const c
 	}
 	cr_assert_gt(child.pid, 0);
 	close(fd);
-	memcpy(cluster->log, child.log, sizeof child.log);
+	snprintf(cluster->log, sizeof cluster->log, "%s", child.log);
 	return child;
 }
 
@@ -45,21 +45,28 @@ struct child worker_start(struct cluster *cluster, const char *const *flags)
 	return program_start(cluster, BUILD_FOLDER "/bin/kser-worker", flags);
 }
 
-static char *read_log(const struct child *child)
+static char *read_log(const char *path)
 {
 	static char text[16 << 20]; /* at log-level debug a task takes a kilobyte */
-	int fd = open(child->log, O_RDONLY);
+	int fd = open(path, O_RDONLY);
 	ssize_t length = read(fd, text, sizeof text - 1);
 	text[length > 0 ? length : 0] = '\0';
 	close(fd);
 	return text;
 }
 
+const char *program_log_end(const char *path, size_t most)
+{
+	const char *text = read_log(path);
+	size_t length = strlen(text);
+	return text + (length > most ? length - most : 0);
+}
+
 /* What a sanitizer says in a child must fail the test, so it has to reach the test's own output. */
 static void forget_log(const struct child *child, bool show)
 {
-	if (show || settings_environment("SHOW_LOGS") || strstr(read_log(child), "Sanitizer") || strstr(read_log(child), "runtime error:"))
-		fprintf(stderr, "--- log of the worker\n%s---\n", read_log(child));
+	if (show || settings_environment("SHOW_LOGS") || strstr(read_log(child->log), "Sanitizer") || strstr(read_log(child->log), "runtime error:"))
+		fprintf(stderr, "--- log of the worker\n%s---\n", read_log(child->log));
 	unlink(child->log);
 }
 
@@ -90,11 +97,9 @@ int program_end(struct child *child, int number)
 void program_wait_log(const struct child *child, const char *text, int seconds)
 {
 	int64_t until_ms = clock_monotonic_ms() + 1000 * (int64_t)seconds;
-	while (!strstr(read_log(child), text)) {
-		const char *log = read_log(child);
-		size_t length = strlen(log);
+	while (!strstr(read_log(child->log), text)) {
 		/* Criterion cannot take a long message. */
-		cr_assert_lt(clock_monotonic_ms(), until_ms, "\"%s\" did not come in the log, which ends:\n%s", text, log + (length > 4000 ? length - 4000 : 0));
+		cr_assert_lt(clock_monotonic_ms(), until_ms, "\"%s\" did not come in the log, which ends:\n%s", text, program_log_end(child->log, 4000));
 		poll(NULL, 0, 10);
 	}
 }

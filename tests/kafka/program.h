@@ -24,5 +24,8 @@ int program_wait(struct child *child, int seconds);
 /* Sends the signal and waits. */
 int program_end(struct child *child, int number);
 
+/* The end of the log in that file, at most so many bytes; static, until the next call. */
+const char *program_log_end(const char *path, size_t most);
+
 /* Waits until its log has `text`. */
 void program_wait_log(const struct child *child, const char *text, int seconds);

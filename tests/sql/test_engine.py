@@ -148,6 +148,16 @@ class Notices:
         self.texts.append(text)
 
 
+def watch_plans(engine):
+    """The plans of all statements from now on, as texts: a list that grows."""
+    engine.rows("load 'auto_explain'")
+    for setting in ("log_min_duration = 0", "log_nested_statements = on"):
+        engine.rows("set auto_explain." + setting)
+    engine.rows("set client_min_messages = log")
+    engine.connection.notices = notices = Notices()
+    return notices.texts
+
+
 def live_long(engine):
     """Leaves what a year leaves, in tables that the server has counted: many operations that ended, some that run."""
     engine.rows("""insert into kser.operations (id, name, status, created_at, started_at, finished_at, window_queue)
@@ -165,12 +175,7 @@ def test_no_statement_scans_a_growing_table(another, age):
     engine = another()
     if age == "old":
         live_long(engine)
-    engine.rows("load 'auto_explain'")
-    for setting in ("log_min_duration = 0", "log_nested_statements = on"):
-        engine.rows("set auto_explain." + setting)
-    engine.rows("set client_min_messages = log")
-    engine.connection.notices = notices = Notices()
-    seen = notices.texts
+    seen = watch_plans(engine)
     for call in ("hold('w', '[]', '8s')", "release('w', '[]')", "lose('', 1)", "expire(now(), now(), '8s')", "overdue()", "window_free()", "admit('', '{1}')", "measure_backlog()",
                  "stops_open()", "take_redrive(1)", "sweep(1)", "purge('1 h')", "purge_history('1 h')", "take_ended(1)"):
         engine.rows(f"select * from kser.{call}")
@@ -263,13 +268,9 @@ def test_plans_change_with_tables_that_grow(another, before):
     steps(engine, 20)
     beat(engine, uuid.uuid4())
     steps(engine, 2000)
-    engine.rows("load 'auto_explain'")
-    for setting in ("log_min_duration = 0", "log_nested_statements = on"):
-        engine.rows("set auto_explain." + setting)
-    engine.rows("set client_min_messages = log")
-    engine.connection.notices = notices = Notices()
+    seen = watch_plans(engine)
     steps(engine, 100)
-    plans = "".join(notices.texts)
+    plans = "".join(seen)
     assert plans.count("Index Scan") > 20, "no plans were seen"
     assert read_whole(engine, plans) <= {"operations_running"}
 

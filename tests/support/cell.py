@@ -45,13 +45,14 @@ class Cell:
         self.processes = processes
         self.ledger = ledger
         self.further = {}  # of every program's environment
+        self.lanes = 2     # of each orchestrator
 
     def topic(self, name):
         return f"{self.prefix}.{name}"
 
     @property
     def environment(self):
-        return {"KSER_DATABASE_URL": str(self.database), "KSER_BROKERS": self.kafka.brokers, "KSER_TOPIC_PREFIX": self.prefix, "KSER_LANES": "2", **self.further}
+        return {"KSER_DATABASE_URL": str(self.database), "KSER_BROKERS": self.kafka.brokers, "KSER_TOPIC_PREFIX": self.prefix, "KSER_LANES": str(self.lanes), **self.further}
 
     def orchestrator(self, *arguments, name=None):
         return self.processes.start("kser-orchestrator", *arguments, name=name, environment=self.environment)
