@@ -262,19 +262,19 @@ static void keep_busy(struct lane *lane, struct reply_record *reply, int64_t wai
 
 /*
  * The database was set back, and nothing tells which of its tasks have run since: it dispatches no more until an administrator
- * has drawn a new generation. Then the reply is of another one, and finished.
+ * has drawn a new generation. Then the reply is of another one, and finished; one that is dealt with later than that halts nothing.
  */
 static void halt(struct lane *lane, const struct reply_record *reply)
 {
 	struct error err;
-	char reason[200];
+	char reason[200], room[8];
 	PGresult *result CLEANUP(result_clear) = NULL;
-	int64_t generation = cell_generation(lane->engine.cell);
+	int64_t generation = reply->message.stamp.generation;
 	if (lane->halted == generation)
 		return;
 	snprintf(reason, sizeof reason, "a reply is of epoch %" PRId64 ", which this database has not seen: it was set back without a new generation", reply->message.stamp.epoch);
 	log_error("the database was set back, nothing is dispatched any more; when all workers and orchestrators are on this database: kser db new-generation", "reason", reason);
-	if (engine_run(&lane->engine, engine_statement("halt.sql"), (struct parameter[]){parameter_text(reason)}, 1, true, &result, &err) == E_OK)
+	if (engine_run(&lane->engine, engine_statement("halt.sql"), (struct parameter[]){parameter_text(reason), parameter_int8(room, generation)}, 2, true, &result, &err) == E_OK)
 		lane->halted = generation;
 }
 

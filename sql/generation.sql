@@ -7,10 +7,11 @@ return hashtextextended(encode(uuid_send(gen_random_uuid()), 'hex'), 0);
 create or replace function kser.timeline() returns integer language sql volatile
 return ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::integer;
 
--- Nothing is dispatched any more until there is a new generation.
-create or replace function kser.halt(reason text) returns void language plpgsql volatile set search_path = pg_catalog, kser, pg_temp as $$
+-- Nothing is dispatched any more until there is a new generation. `of_generation`: of what gave cause; when there is another one by now
+-- nothing is done, for that is the remedy. Null: of whichever there is.
+create or replace function kser.halt(reason text, of_generation bigint default null) returns void language plpgsql volatile set search_path = pg_catalog, kser, pg_temp as $$
 begin
-	update meta set halted = left(coalesce(reason, ''), 500) where halted is null;
+	update meta set halted = left(coalesce(reason, ''), 500) where halted is null and generation = coalesce(of_generation, generation);
 	if found then
 		insert into history (kind, reason) values ('halted', left(reason, 500));
 	end if;

@@ -316,7 +316,7 @@ class Lane(Thread):
             if verdict == "busy":
                 self.world.violation("a row was busy while nobody else was there")
             if verdict == "ahead":
-                self.process.halt()
+                self.process.halt(taken.record.body["gen"])
             if dispatch is None or "offset_before_acknowledgement" in self.world.switches:
                 self.finish(taken)
             if dispatch is not None:
@@ -577,10 +577,15 @@ class Process:
                     self.world.saw("spare_told")
                     self.world.control.append(("spare", (queue, spare)))
 
-    def halt(self):
-        self.world.saw("halted")
-        self.world.halted = True
-        self.world.call("halt", "select kser.halt('a reply of an epoch that is not yet')")
+    def halt(self, generation):
+        world = self.world
+        (before, _), = world.session.look("select halted, generation from kser.meta")
+        world.call("halt", "select kser.halt('a reply of an epoch that is not yet', %s)", generation)
+        (halted, present), = world.session.look("select halted, generation from kser.meta")
+        world.halted = halted is not None
+        world.saw("halted" if world.halted else "halted_too_late")
+        if halted and not before and present != generation:
+            world.violation("it was halted though the new generation had been drawn")
 
     def reconnect(self):
         """Its connections broke: what was under way is not answered; it must beat before it calls again."""

@@ -70,6 +70,16 @@ def test_nothing_starts_while_halted(engine, running):
     assert engine.value("select count(*) from kser.history where kind = 'halted'") == 1
 
 
+# Of several lanes that find such a reply one may be late, and the operator quick.
+def test_a_halt_of_another_generation_is_too_late(engine):
+    before = engine.value("select generation from kser.meta")
+    after = engine.value("select kser.new_generation('x')")
+    engine.rows("select kser.halt('late', %s)", before)
+    assert engine.value("select halted from kser.meta") is None and engine.value("select count(*) from kser.history where kind = 'halted'") == 0
+    engine.rows("select kser.halt('in time', %s)", after)
+    assert engine.value("select halted from kser.meta") == "in time"
+
+
 def test_the_same_server_is_known(engine):
     before = engine.rows("select * from kser.meta")
     assert engine.value("select kser.check_identity()") is False
