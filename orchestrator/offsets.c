@@ -177,3 +177,14 @@ enum status offsets_committed(struct offsets *offsets, const char *group, const 
 	rd_kafka_topic_partition_list_destroy(list);
 	return error ? fail(err, E_RETRY, "could not read what %s has committed: %s", group, rd_kafka_err2str(error)) : E_OK;
 }
+
+size_t offsets_close_idle(struct offsets *offsets, int64_t idle_ms)
+{
+	size_t left = 0;
+	for (struct member *member = offsets->members; member < offsets->members + OFFSETS_GROUPS_MAX; member++) {
+		if (member->client && clock_monotonic_ms() - member->used_ms >= idle_ms)
+			kafka_consumer_close(TAKE(member->client), CLOSE_MS);
+		left += member->client != NULL;
+	}
+	return left;
+}

@@ -19,7 +19,6 @@
 
 #define OFFSETS_GROUPS_MAX 32
 
-
 struct offsets; /* opaque */
 
 /* `brokers` and `user` must live as long. E_INVALID: the settings of Kafka are wrong. */
@@ -43,3 +42,6 @@ MUST_USE enum status offsets_list(struct offsets *offsets, const char *topic, in
 /* What a group has committed; OFFSET_UNKNOWN: nothing. `marked` (may be NULL): with the mark. E_RETRY: no answer; then all are unknown. */
 MUST_USE enum status offsets_committed(struct offsets *offsets, const char *group, const char *topic, int32_t count, int timeout_ms,
 	int64_t *committed, bool *marked, struct error *err);
+
+/* Closes the clients of groups that were not asked for since `idle_ms` milliseconds, and opens them anew when they are: each costs CPU also when it is idle. How many are left. */
+size_t offsets_close_idle(struct offsets *offsets, int64_t idle_ms);

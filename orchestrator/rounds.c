@@ -104,7 +104,7 @@ static struct parameter marks_array(struct array *array, const bool *marked, int
 
 /* --- Topics */
 
-/* Makes topics that nobody has seen yet, and looks at all partitions when it is time. */
+/* Makes topics that nobody has seen yet, and looks at all partitions when it is time: while no round does it. */
 static void learn(struct rounds *rounds)
 {
 	struct error err;
@@ -120,6 +120,7 @@ static void learn(struct rounds *rounds)
 	}
 	task_topics_learn(cell, offsets_client(rounds->offsets), metadata);
 	rd_kafka_metadata_destroy(metadata);
+	(void)offsets_close_idle(rounds->offsets, LEARN_MS / 2);
 }
 
 /* --- The steps of a round */

@@ -165,6 +165,20 @@ Test(offsets, more_groups_than_are_kept, .init = setup, .fini = teardown)
 	cr_assert_eq(committed[0], 4);
 }
 
+Test(offsets, groups_that_nobody_asks_for, .init = setup, .fini = teardown)
+{
+	struct error err = {0};
+	int64_t committed[PARTITIONS];
+	commit(0, 4, "kser1");
+	cr_assert_eq(offsets_committed(stage.offsets, "t.nobody", "t.tasks", PARTITIONS, TIMEOUT_MS, committed, NULL, &err), E_OK, "%s", err.text);
+	cr_assert_eq(offsets_committed(stage.offsets, "t.workers", "t.tasks", PARTITIONS, TIMEOUT_MS, committed, NULL, &err), E_OK, "%s", err.text);
+	cr_assert_eq(offsets_close_idle(stage.offsets, 3600000), 2);
+	cr_assert_eq(offsets_close_idle(stage.offsets, 0), 0);
+	cr_assert_eq(offsets_committed(stage.offsets, "t.workers", "t.tasks", PARTITIONS, TIMEOUT_MS, committed, NULL, &err), E_OK, "%s", err.text);
+	cr_assert_eq(committed[0], 4);
+	cr_assert_eq(offsets_close_idle(stage.offsets, 3600000), 1);
+}
+
 Test(offsets, brokers_that_are_away_end_the_wait, .init = setup, .fini = teardown)
 {
 	struct error err = {0};
