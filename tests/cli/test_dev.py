@@ -102,7 +102,7 @@ class Stack:
         return code
 
     def check_gone(self, below):
-        wait_until(lambda: not [line for pid, line in below.items() if alive(pid)], 10, "all processes to be gone")
+        wait_until(lambda: not [line for pid, line in below.items() if alive(pid)], 30, "all processes to be gone")
         assert left_behind(self.temporary) == []
 
     def remove(self):
@@ -290,7 +290,7 @@ def test_a_stack_that_is_killed_takes_its_programs_with_it(stack, tmp_path):
     below = descendants(one.process.pid)
     assert len(below) >= 3
     one.process.kill()
-    wait_until(lambda: not [line for pid, line in below.items() if alive(pid)], 15, "all processes to be gone")
+    wait_until(lambda: not [line for pid, line in below.items() if alive(pid)], 30, "all processes to be gone")
     again = stack("--no-worker", directory=tmp_path / "d")
     again.ready()
     assert again.stop() == 0
@@ -343,7 +343,7 @@ def test_a_second_signal_means_now(stack, tmp_path):
     wait_until(lambda: [line for line in descendants(one.process.pid).values() if "sleep 600" in line], 30, "the command to run")
     below = descendants(one.process.pid)
     one.process.signal(signal.SIGINT)
-    wait_until(lambda: "stopping" in one.text(), 10, "word that it stops")
+    wait_until(lambda: "stopping" in one.text(), 30, "word that it stops")
     one.process.signal(signal.SIGINT)
     assert one.process.wait(10) == 0
     one.check_gone(below)

@@ -98,7 +98,7 @@ def faults(binaries):
 def test_a_migration_that_dies_midway_leaves_nothing(faults, bare, empty_database, action):
     done = bare("--database", empty_database, "db", "migrate", environment={"KSER_FAULT": f"migrate.midway={action}"})
     assert done.returncode == (-signal.SIGKILL if action == "kill" else 1)
-    wait_until(lambda: empty_database.value("select to_regclass('kser.meta') is null and count(*) = 1 from pg_stat_activity where datname = current_database()"), 10, "its session to end")
+    wait_until(lambda: empty_database.value("select to_regclass('kser.meta') is null and count(*) = 1 from pg_stat_activity where datname = current_database()"), 30, "its session to end")
     assert bare("--database", empty_database, "db", "status").returncode == 5
     assert "brought up from 0" in bare("--database", empty_database, "db", "migrate").stdout
     assert bare("--database", empty_database, "db", "status").returncode == 0

@@ -114,14 +114,14 @@ def test_a_key_with_another_body_is_refused_by_the_state(kser):
 
 def test_waiting_for_the_end(kser, database, processes):
     waiting = processes.start("kser", "--database", database, "submit", "--name", "echo", "--wait", name="waiting")
-    id = wait_until(lambda: waiting.text().strip(), 10, "the id")
+    id = wait_until(lambda: waiting.text().strip(), 30, "the id")
     kser.step(id, 0, "SUCCESS", 0)
     assert waiting.wait() == 0 and waiting.text().strip() == id
 
 
 def test_waiting_for_a_failure(kser, database, processes):
     waiting = processes.start("kser", "--database", database, "submit", "--name", "echo", "--wait", name="waiting")
-    id = wait_until(lambda: waiting.text().strip(), 10, "the id")
+    id = wait_until(lambda: waiting.text().strip(), 30, "the id")
     kser.step(id, 0, "FAILED", 504, error="Timeout", retval={"error": {"message": "took\x1b[2Jlonger"}})
     assert waiting.wait() == 6
     assert f"operation {id} is FAILED: Timeout: took\\x1b[2Jlonger\n" in waiting.text()
@@ -130,7 +130,7 @@ def test_waiting_for_a_failure(kser, database, processes):
 # What the engine refuses or ends has its reason in stderr: there is no retval of it. The one of the operation is the worker's.
 def test_the_reason_of_a_refused_plan(kser, database, processes):
     waiting = processes.start("kser", "--database", database, "submit", "--name", "echo", "--wait", name="waiting")
-    id = wait_until(lambda: waiting.text().strip(), 10, "the id")
+    id = wait_until(lambda: waiting.text().strip(), 30, "the id")
     kser.step(id, 0, "FAILED", 400, error="ValidationError", stderr="the plan is refused: tasks[0].entrypoint: must have 1 to 255 bytes, has 0\n", retval={"n": 1})
     assert waiting.wait() == 6
     reason = "the plan is refused: tasks[0].entrypoint: must have 1 to 255 bytes, has 0"
@@ -148,7 +148,7 @@ def test_waiting_has_an_end(kser):
 # The server goes away while somebody waits and stays away: the time is over all the same, and the operation may still run.
 def test_the_time_is_over_while_the_database_is_away(kser, database, postgres, processes):
     waiting = processes.start("kser", "--database", database, "submit", "--name", "echo", "--wait", "--timeout", "3s", name="waiting")
-    wait_until(lambda: waiting.text().strip(), 10, "the id")
+    wait_until(lambda: waiting.text().strip(), 30, "the id")
     postgres.stop()
     assert waiting.wait(30) == 7
     assert "trying again" in waiting.text()

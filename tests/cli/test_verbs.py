@@ -85,7 +85,7 @@ def test_what_somebody_holds_is_tried_again(kser, database, connect):
     done = []
     thread = threading.Thread(target=lambda: done.append(kser("pause", id, "-o", "json")))
     thread.start()
-    wait_until(lambda: database.value("select count(*) from pg_stat_activity where application_name = 'kser' and query like '%%pause_many%%'"), 10, "the program to ask")
+    wait_until(lambda: database.value("select count(*) from pg_stat_activity where application_name = 'kser' and query like '%%pause_many%%'"), 30, "the program to ask")
     assert thread.is_alive()
     holder.rollback()
     thread.join()

@@ -33,7 +33,7 @@ def test_wait_waits(kser, database, processes):
     id = kser.submit({"entrypoint": "a"}, {"entrypoint": "b"})
     waiting = processes.start("kser", "--database", database, "wait", id)
     kser.step(id, 0, "SUCCESS", 0)
-    wait_until(lambda: database.value("select count(*) from pg_stat_activity where application_name = 'kser' and datname = current_database()"), 10, "kser to look")
+    wait_until(lambda: database.value("select count(*) from pg_stat_activity where application_name = 'kser' and datname = current_database()"), 30, "kser to look")
     assert waiting.running
     kser.step(id, 1, "SUCCESS", 0)
     assert waiting.wait() == 0
@@ -51,11 +51,11 @@ def test_wait_outlives_a_restart_of_the_database(kser, database, postgres, proce
     waiting = processes.start("kser", "--database", database, "wait", id)
     # Not only connected: what fails before the first look ends the command.
     looking = "select count(*) from pg_stat_activity where application_name = 'kser' and datname = current_database() and query like '%kser.operations%'"
-    wait_until(lambda: database.value(looking), 10, "kser to look")
+    wait_until(lambda: database.value(looking), 30, "kser to look")
     postgres.stop()
-    wait_until(lambda: "trying again" in waiting.text(), 10, "word that the database is away")
+    wait_until(lambda: "trying again" in waiting.text(), 30, "word that the database is away")
     postgres.start()
-    wait_until(lambda: database.value(looking), 10, "kser to look again")
+    wait_until(lambda: database.value(looking), 30, "kser to look again")
     kser.step(id, 0, "SUCCESS", 0)
     assert waiting.wait() == 0
     assert waiting.text().count("trying again") == 1
@@ -75,7 +75,7 @@ def test_watch_tells_each_change_once(kser, database, processes):
 
     def expect(position, status, attempt=1):
         told.append((position, status, attempt))
-        wait_until(lambda: [(row["position"], row["status"], row["attempt"]) for row in map(json.loads, watching.text().splitlines())] == told, 10, f"{told}")
+        wait_until(lambda: [(row["position"], row["status"], row["attempt"]) for row in map(json.loads, watching.text().splitlines())] == told, 30, f"{told}")
 
     kser.step(id, 0, "RUNNING")
     expect(0, "RUNNING")

@@ -36,7 +36,7 @@ def test_worker_killed_in_the_middle_of_tasks(cell, ledger):
 def spread(cell, ledger, ids):
     """One more held operation, which goes to another partition; true once both workers hold something."""
     ids.append(cell.submit(ledger.hold(), ledger.note()))
-    wait_until(lambda: len(ledger.lines()) == len(ids), 10, "the task to be held")
+    wait_until(lambda: len(ledger.lines()) == len(ids), 30, "the task to be held")
     return len({line[3] for line in ledger.lines()}) > 1
 
 

@@ -362,7 +362,7 @@ def test_a_database_that_was_set_back_in_silence(own_cell, own_postgres, ledger)
     server.start()
     ledger.open()
     wait_until(lambda: cell.database.value("select halted from kser.meta"), 60, "it to halt")
-    wait_until(lambda: "new-generation" in orchestrator.text(), 10, "the remedy in the log")
+    wait_until(lambda: "new-generation" in orchestrator.text(), 30, "the remedy in the log")
     cell.database.query("select kser.new_generation('the backup was put back')")
     assert cell.wait(ids, 90)["SUCCESS"] == 5
     assert cell.statuses(later) == {}, "they were lost with the database"

@@ -117,7 +117,7 @@ def too_large(run):
     admin = kafka.admin()
     for future in admin.alter_configs([change]).values():
         future.result()
-    wait_until(lambda: admin.describe_configs([limit])[limit].result()["max.message.bytes"].value == "20000", 10, "the broker to know its limit")
+    wait_until(lambda: admin.describe_configs([limit])[limit].result()["max.message.bytes"].value == "20000", 30, "the broker to know its limit")
     with run.during(repeats=False):
         large = {"entrypoint": "ledger.work", "params": {"ledger": str(run.arena.executions), "ms": 0, "ballast": "x" * 100000}}
         first = [run.submit(large, expected="FAILED") for _ in range(3)]

@@ -57,7 +57,7 @@ class Kafka:
         admin = self.admin()
         for future in admin.create_topics([NewTopic(topic, partitions, 1)], operation_timeout=10).values():
             future.result()
-        wait_until(lambda: self.partitions(topic) == partitions, 10, f"topic {topic}")
+        wait_until(lambda: self.partitions(topic) == partitions, 30, f"topic {topic}")
 
     def partitions(self, topic):
         """How many partitions a topic has; 0 when there is no such topic."""
