@@ -157,6 +157,29 @@ static void read_replies(struct cluster *cluster, int wait_ms)
 	}
 }
 
+int64_t cluster_records(struct cluster *cluster)
+{
+	int64_t records = 0;
+	for (int partition = 0; partition < 2; partition++) {
+		int64_t low, high;
+		rd_kafka_resp_err_t error;
+		for (int64_t until_ms = clock_monotonic_ms() + 20000; (error = rd_kafka_query_watermark_offsets(cluster->reader, "kser.results", partition, &low, &high, 5000));)
+			cr_assert(may_wait(cluster, until_ms), "the ends of the results: %s", rd_kafka_err2str(error)); /* of a broker that has just come back */
+		records += high;
+	}
+	return records;
+}
+
+/* All that the topic holds now: of a reply that was read, what was sent before it may be in the other partition and still come. */
+static void read_all(struct cluster *cluster)
+{
+	int64_t records = cluster_records(cluster), until_ms = clock_monotonic_ms() + 10000;
+	while ((int64_t)json_object_array_length(cluster->replies) < records) {
+		cr_assert(may_wait(cluster, until_ms), "read %zu of %lld records", json_object_array_length(cluster->replies), (long long)records);
+		read_replies(cluster, 50);
+	}
+}
+
 struct json_object *member(struct json_object *object, const char *path)
 {
 	char *names CLEANUP(free_pointer) = xstrdup(path);
@@ -195,7 +218,7 @@ static struct json_object *find(struct cluster *cluster, const char *kind, const
 int cluster_count(struct cluster *cluster, const char *kind, const char *uuid)
 {
 	int count;
-	read_replies(cluster, 0);
+	read_all(cluster);
 	(void)find(cluster, kind, uuid, &count);
 	return count;
 }
@@ -228,21 +251,10 @@ static int count_names(struct json_object *reply, const char *kind, const char *
 	return count;
 }
 
-int64_t cluster_records(struct cluster *cluster)
-{
-	int64_t records = 0;
-	for (int partition = 0; partition < 2; partition++) {
-		int64_t low, high;
-		cr_assert_eq(rd_kafka_query_watermark_offsets(cluster->reader, "kser.results", partition, &low, &high, 5000), RD_KAFKA_RESP_ERR_NO_ERROR);
-		records += high;
-	}
-	return records;
-}
-
 int cluster_named(struct cluster *cluster, const char *kind, int number, const char *reason)
 {
 	int count = 0;
-	read_replies(cluster, 0);
+	read_all(cluster);
 	for (size_t i = 0; i < json_object_array_length(cluster->replies); i++) {
 		struct json_object *reply = json_object_array_get_idx(cluster->replies, i);
 		if (strcmp(text_member(reply, "metadata.kser.kind"), kind) == 0)

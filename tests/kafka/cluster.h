@@ -45,7 +45,7 @@ const char *cluster_name(int number, int attempt);
 /* Its uuid, static. */
 const char *cluster_uuid(int number);
 
-/* How many replies of that kind have come for this uuid (NULL: any). Reads what is there. */
+/* How many replies of that kind have come for this uuid (NULL: any). All that is in the topic counts. */
 int cluster_count(struct cluster *cluster, const char *kind, const char *uuid);
 
 /* Waits for `count` replies of the kind; returns the last one that matches. Borrowed. */
@@ -57,7 +57,7 @@ struct json_object *cluster_wait_result(struct cluster *cluster, int number);
 /* How many records the results topic holds, whether they were read or not. */
 int64_t cluster_records(struct cluster *cluster);
 
-/* How many claims ("claim") or releases ("release") name the task; `reason` NULL: any. Reads what is there. */
+/* How many claims ("claim") or releases ("release") name the task; `reason` NULL: any. All that is in the topic counts. */
 int cluster_named(struct cluster *cluster, const char *kind, int number, const char *reason);
 void cluster_wait_named(struct cluster *cluster, const char *kind, int number, const char *reason, int count, int seconds);
 
