@@ -9,6 +9,8 @@ int main(int argc, char **argv)
 {
 	int status;
 	sigset_t hangup;
+	/* The reader of our log may go away at any time, also before it runs and behind that. */
+	signal(SIGPIPE, SIG_IGN);
 	/* One that comes while it starts waits until the keys can be read again. */
 	sigemptyset(&hangup);
 	sigaddset(&hangup, SIGHUP);

@@ -12,6 +12,7 @@
 static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
 
 static struct sigaction before[COUNT_OF(numbers)];
+static struct sigaction pipe_before;
 static sigset_t mask_before;
 static atomic_int wake = -1;
 static atomic_int count;
@@ -27,6 +28,16 @@ static void on_signal(int number)
 	errno = saved_errno;
 }
 
+/* Who reads our log may go away: that is a write that fails. A program that handles the signal itself goes on doing so. */
+static void ignore_broken_pipes(void)
+{
+	struct sigaction ignore = {.sa_handler = SIG_IGN};
+	sigemptyset(&ignore.sa_mask);
+	sigaction(SIGPIPE, NULL, &pipe_before);
+	if (!(pipe_before.sa_flags & SA_SIGINFO) && pipe_before.sa_handler == SIG_DFL)
+		sigaction(SIGPIPE, &ignore, NULL);
+}
+
 void signals_catch(int wake_fd)
 {
 	atomic_store(&wake, wake_fd);
@@ -36,6 +47,7 @@ void signals_catch(int wake_fd)
 	sigemptyset(&action.sa_mask);
 	for (size_t i = 0; i < COUNT_OF(numbers); i++)
 		sigaction(numbers[i], &action, &before[i]);
+	ignore_broken_pipes();
 	sigset_t hangup;
 	sigemptyset(&hangup);
 	sigaddset(&hangup, SIGHUP);
@@ -57,5 +69,6 @@ void signals_release(void)
 	pthread_sigmask(SIG_SETMASK, &mask_before, NULL);
 	for (size_t i = 0; i < COUNT_OF(numbers); i++)
 		sigaction(numbers[i], &before[i], NULL);
+	sigaction(SIGPIPE, &pipe_before, NULL);
 	atomic_store(&wake, -1);
 }

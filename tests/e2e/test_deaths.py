@@ -1,5 +1,7 @@
-"""Processes that are killed: nothing is lost, and only what the dead had in hand may run again."""
+"""Processes that are killed: nothing is lost, and only what the dead had in hand may run again. And what kills none."""
 
+import os
+import signal
 from collections import Counter
 
 import pytest
@@ -81,3 +83,27 @@ def test_a_dead_orchestrator_is_forgotten(cell, ledger):
     id = cell.submit(ledger.note())
     assert cell.wait(id, 30)["SUCCESS"] == 1
     cell.wait_for_orchestrators(1)
+
+
+# `kser-worker … 2>&1 | head -1`: what is logged afterwards meets a pipe that nobody reads. A command of the worker is ended by SIGPIPE as ever.
+@pytest.mark.timeout(120)
+def test_the_reader_of_a_log_goes_away(cell, tmp_path):
+    config = tmp_path / "worker.ini"
+    config.write_text("[entrypoint pipe]\ncommand = sh -c 'kill -PIPE $$; exit 0'\n")
+    orchestrator = read_a_line(tmp_path / "orchestrator.pipe", lambda wrap: cell.orchestrator("--log-level", "debug", wrap=wrap))
+    cell.wait_for_orchestrators(1)
+    worker = read_a_line(tmp_path / "worker.pipe", lambda wrap: cell.worker("--config", config, "--log-tasks", wrap=wrap))
+    cell.wait_for_workers(1)
+    ids = [cell.submit({"entrypoint": "echo"}), cell.submit({"entrypoint": "pipe"})]
+    assert cell.wait(ids) == {"SUCCESS": 1, "FAILED": 1}
+    assert cell.tasks(ids[1]) == [(0, "FAILED", 1, 128 + signal.SIGPIPE)]
+    assert (worker.stop(), orchestrator.stop()) == (0, 0)
+
+
+def read_a_line(pipe, start):
+    """Starts a program, reads the first line of its log and goes away."""
+    os.mkfifo(pipe)
+    process = start(["sh", "-c", 'exec "$@" 2>"$0"', pipe])
+    with open(pipe) as log:
+        assert log.readline()
+    return process

@@ -54,15 +54,15 @@ class Cell:
     def environment(self):
         return {"KSER_DATABASE_URL": str(self.database), "KSER_BROKERS": self.kafka.brokers, "KSER_TOPIC_PREFIX": self.prefix, "KSER_LANES": str(self.lanes), **self.further}
 
-    def orchestrator(self, *arguments, name=None):
-        return self.processes.start("kser-orchestrator", *arguments, name=name, environment=self.environment)
+    def orchestrator(self, *arguments, name=None, wrap=None):
+        return self.processes.start("kser-orchestrator", *arguments, name=name, environment=self.environment, wrap=wrap)
 
-    def worker(self, *arguments, name=None):
+    def worker(self, *arguments, name=None, wrap=None):
         """A worker with the stock entrypoints and those of the ledger, and slots for all the tasks that a test holds. It is
         not told where the database is."""
         environment = {key: value for key, value in self.environment.items() if key != "KSER_DATABASE_URL"}
         plugin = self.processes.binaries.parent / "lib" / "ledger.so"
-        return self.processes.start("kser-worker", "--plugin", plugin, "--slots", 50, *arguments, name=name, environment=environment)
+        return self.processes.start("kser-worker", "--plugin", plugin, "--slots", 50, *arguments, name=name, environment=environment, wrap=wrap)
 
     def start(self, orchestrators=1, workers=1):
         """Starts programs and waits until all have reported: (orchestrators, workers)."""

@@ -105,7 +105,8 @@ KSER_EXPORT bool kser_worker_register(struct kser_worker *worker, const struct k
  * waits for what runs up to the drain limit, ends what still runs and gives it back, and leaves the group. A second
  * signal ends the waiting. SIGHUP makes it read the file of keys again.
  * Returns the exit status for main: 0 it left in order, 1 it could not go on or some task did not end,
- * 2 a registration was wrong. Signal handlers are in place only meanwhile; one worker of a process at a time.
+ * 2 a registration was wrong. Signal handlers are in place only meanwhile, and SIGPIPE is ignored unless the program handles it;
+ * one worker of a process at a time.
  */
 KSER_EXPORT int kser_worker_run(struct kser_worker *worker);
 
