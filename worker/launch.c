@@ -97,13 +97,18 @@ static const char *variable(const char *name)
 	return NULL;
 }
 
+static void remove_result_file(void)
+{
+	const char *result_file = variable("KSER_RESULT_FILE");
+	if (result_file)
+		unlink(result_file);
+}
+
 static void end_at_once(pid_t group)
 {
 	if (group > 0)
 		kill(-group, SIGKILL);
-	const char *result_file = variable("KSER_RESULT_FILE");
-	if (result_file)
-		unlink(result_file);
+	remove_result_file();
 	_exit(1);
 }
 
@@ -163,12 +168,15 @@ static void report_end(const struct watch *watch)
 {
 	int status = 0;
 	waitpid(watch->command, &status, 0);
-	if (watch->ending)
+	/* Nobody reads the result of what was ended; and who seems to ask for a stop may be a worker that is being killed, of which some threads are left. */
+	if (watch->ending) {
+		remove_result_file();
 		report(watch->ending, 0);
-	else if (WIFSIGNALED(status))
+	} else if (WIFSIGNALED(status)) {
 		report("signal", WTERMSIG(status));
-	else
+	} else {
 		report("exit", WEXITSTATUS(status));
+	}
 }
 
 int main(int argc, char **argv)
@@ -200,6 +208,8 @@ int main(int argc, char **argv)
 	for (int fd = 0; fd < REPORT_FD; fd++)
 		close(fd);
 	watch_command(&watch, &signals);
+	if (getppid() != watch.worker)
+		end_at_once(watch.command);
 	report_end(&watch);
 	return 0;
 }

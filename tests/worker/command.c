@@ -1,6 +1,7 @@
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <json-c/json.h>
 #include <poll.h>
 #include <pthread.h>
@@ -503,6 +504,38 @@ Test(command, dies_with_its_worker)
 	expect_gone(leader, 3000);
 	for (int i = 0; i < 200 && files_left() > 0; i++)
 		poll(NULL, 0, 5);
+}
+
+/*
+ * The threads of a worker that is killed end one after the other. When the one that started the launcher has ended and others have not,
+ * the launcher is told by the signal of a request to stop, and the worker still seems to be there: the result file is its own to remove.
+ */
+Test(command, told_to_stop_the_launcher_removes_the_result_file)
+{
+	char path[100], worker[24], report[20] = "";
+	int fds[2];
+	snprintf(path, sizeof path, "%s/kser-result-test", folder);
+	snprintf(worker, sizeof worker, "%d", (int)getpid());
+	close(open(path, O_WRONLY | O_CREAT | O_EXCL, 0600));
+	cr_assert_eq(pipe(fds), 0);
+	sigset_t stop;
+	sigemptyset(&stop);
+	sigaddset(&stop, SIGTERM);
+	sigprocmask(SIG_BLOCK, &stop, NULL);
+	pid_t launcher = fork();
+	if (launcher == 0) {
+		setenv("KSER_RESULT_FILE", path, 1);
+		dup2(fds[1], 3);
+		execl(LAUNCHER, LAUNCHER, worker, "0", "sleep", "60", (char *)NULL);
+		_exit(127);
+	}
+	close(fds[1]);
+	kill(launcher, SIGTERM);
+	cr_assert_gt(read(fds[0], report, sizeof report - 1), 0);
+	cr_expect_str_eq(report, "stopped 0\n");
+	cr_expect_eq(files_left(), 0);
+	waitpid(launcher, NULL, 0);
+	unlink(path);
 }
 
 /* Without a launcher the task fails and says so; nothing else happens. */
