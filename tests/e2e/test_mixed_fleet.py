@@ -56,3 +56,14 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     done = subprocess.run([ROOT / "examples" / "fleet" / "run", "--dir", tmp_path], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
     assert done.returncode == 1 and f"--dir {tmp_path}: is not empty" in done.stderr and (tmp_path / "thesis.txt").read_text()
+
+
+@pytest.mark.parametrize("there, missing", [([], "kser, kser-orchestrator, dice-worker"), (["kser", "kser-orchestrator"], "dice-worker")])
+def test_a_program_that_is_missing_is_named(tmp_path, there, missing):
+    for name in there:
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run([ROOT / "examples" / "fleet" / "run", "--bin", tmp_path, "--dir", tmp_path / "fleet"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (1, f"fleet: --bin {tmp_path}: there is no program {missing}\n")
+    assert not (tmp_path / "fleet").exists()
