@@ -71,6 +71,8 @@ static enum status read_submission(const struct invocation *invocation, struct b
 	const struct submit_options *options = invocation->options;
 	bool with_file = invocation->argument_count > 0;
 	bool with_options = options->name || options->params || options->param.count || options->key || options->queue || options->priority;
+	if (options->timeout_ms && !options->wait)
+		return fail(err, E_INVALID, "--timeout: needs --wait");
 	if (with_file == !!with_options || (with_options && !options->name))
 		return fail(err, E_INVALID, "expected a FILE (or -), or --name NAME and what belongs to it");
 	enum status status = with_file ? input_read(invocation->arguments[0], SUBMIT_BYTES_MAX, json, err) : add_from_options(json, options, err);

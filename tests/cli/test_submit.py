@@ -99,6 +99,7 @@ def test_bytes_that_are_no_text_are_refused(kser, tmp_path):
     (["-p", "a=1", "-p", "a=2"], "$.params.a: the key is there twice"),
     (["--priority", "1,\"key\":\"x\""], "--priority"),
     (["--priority", "high"], "--priority"),
+    (["--timeout", "3s"], "--timeout: needs --wait"),
 ])
 def test_bad_options_are_refused(kser, database, arguments, reason):
     done = kser("submit", "--name", "echo", *arguments)
