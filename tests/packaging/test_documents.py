@@ -63,3 +63,17 @@ def test_scripts_parse_and_can_be_run(script):
     else:
         assert first in ("#!/bin/bash", "#!/bin/sh"), first
         subprocess.run([first[2:], "-n", script], check=True)
+
+
+def known_members(function):
+    """The names that a function of sql/ takes, of the array that its complaint about others lists."""
+    text = (ROOT / "sql" / f"{function}.sql").read_text()
+    lists = {tuple(re.findall(r"'(\w+)'", names)) for names in re.findall(r"(?:known constant text\[\] := | - )array\[([^]]*)\]", text)}
+    assert len(lists) == 1, lists
+    return set(lists.pop())
+
+
+@pytest.mark.parametrize("function, heading", [("operation_problem", "An operation"), ("task_problem", "A task"), ("policy_problem", "A policy")])
+def test_each_member_of_a_submission_is_documented(function, heading):
+    section = (ROOT / "docs" / "submit.md").read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", section, re.M)) == known_members(function)
