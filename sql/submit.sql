@@ -3,7 +3,8 @@
 --   name      1 to 255 bytes; without tasks it is the entrypoint of the only task
 --   tasks     array of 1 to 10,000 objects {entrypoint, params?, queue?, policy?, uuid?, metadata?}, run one after the other
 --   params    object; the operation's own, not merged into its tasks'
---   key       idempotency key, 1 to 255 bytes: same key and same body give the same id, another body is refused (23505)
+--   key       idempotency key, 1 to 255 bytes: same key and same body give the same id, another body is refused (23505);
+--             to leave a default out or to say it is the same body, a time or duration written in another way is not
 --   priority  -1,000,000 to 1,000,000, higher first
 --   queue     default queue of the tasks
 --   start_at  not before

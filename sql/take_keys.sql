@@ -1,5 +1,36 @@
--- What tells two submissions with one key apart: all of it but the key.
-create or replace function kser.body_hash(submission jsonb) returns bytea language sql immutable parallel safe
+-- Without the members that are null or say what holds without them. Not within a policy: null there undoes what a more general policy says.
+create or replace function kser.without_defaults(given jsonb, in_default_queue boolean) returns jsonb language sql immutable parallel safe
+return given - array[
+	case when given -> 'params' in ('null', '{}') then 'params' end,
+	case when given -> 'metadata' in ('null', '{}') then 'metadata' end,
+	case when given -> 'policy' in ('null', '{}') then 'policy' end,
+	case when given -> 'priority' in ('null', '0') then 'priority' end,
+	case when given -> 'queue' = 'null' or in_default_queue and given -> 'queue' = '""' then 'queue' end,
+	case when given -> 'tasks' = 'null' then 'tasks' end,
+	case when given -> 'start_at' = 'null' then 'start_at' end,
+	case when given -> 'deadline' = 'null' then 'deadline' end,
+	case when given -> 'uuid' = 'null' then 'uuid' end];
+
+-- What tells two submissions with one key apart: all of it but the key and what says the default. A time or a duration is what was
+-- written: '60s' and '1m' are two bodies.
+create or replace function kser.body_hash(submission jsonb) returns bytea language plpgsql immutable parallel safe as $$
+declare
+	body jsonb := submission - array['key', 'key_for'];
+	body_text text;
+begin
+	body := kser.without_defaults(body, true); -- of a variable: what stands in the place of the parameter is computed at each use
+	body_text := body::text;
+	-- Tasks are put together anew only where one may say a default; what only looks like it, within params, costs time and no more.
+	if body ? 'tasks' and body_text like any (array['%"tasks": [%": null%', '%"tasks": [%": ""%', '%"tasks": [%": {}%']) then
+		body := jsonb_set(body, '{tasks}', (select jsonb_agg(kser.without_defaults(task, not body ? 'queue')) from jsonb_array_elements(body -> 'tasks') as list (task)));
+		body_text := body::text;
+	end if;
+	return sha256(convert_to(body_text, 'UTF8'));
+end
+$$;
+
+-- What body_hash was before defaults were left out: keys that were taken then are held with it.
+create or replace function kser.former_body_hash(submission jsonb) returns bytea language sql immutable parallel safe
 return sha256(convert_to((submission - 'key' - 'key_for')::text, 'UTF8'));
 
 -- Takes the idempotency keys of a list of submissions, in sorted order. For each: the id that its key stands for, which is
@@ -28,7 +59,7 @@ begin
 				then exists (select from operations o where o.id = present.operation_id and o.status in ('PENDING', 'RUNNING')) or present.operation_id = any (ids)
 				else present.until > clock_timestamp() end)
 			then
-				if present.body_hash <> wanted.body_hash then
+				if present.body_hash <> wanted.body_hash and present.body_hash <> former_body_hash(submissions -> (wanted.ordinality - 1)::integer) then
 					raise exception using errcode = '23505', message = format('key %s: stands for operation %s, which was submitted with another body', to_json(left(wanted.key, 100)), present.operation_id);
 				end if;
 				ids[wanted.ordinality] := present.operation_id;

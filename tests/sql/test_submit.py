@@ -127,6 +127,44 @@ def test_same_key_other_body_is_refused_and_writes_nothing(engine):
     assert engine.value("select count(*) from kser.operations") == 1
 
 
+@pytest.mark.parametrize("first, second", [
+    ({"params": {"seconds": 6}, "priority": 0}, {"params": {"seconds": 6}}),
+    ({"priority": 0, "params": {}, "metadata": {}, "queue": "", "policy": {}, "tasks": None, "start_at": None, "deadline": None}, {}),
+    ({"params": None, "metadata": None, "queue": None, "policy": None, "priority": None}, {}),
+    ({"params": {"tasks": [{"a": None}]}, "priority": 0}, {"params": {"tasks": [{"a": None}]}}),
+    ({"tasks": [{"entrypoint": "a", "params": {}, "metadata": {}, "policy": {}, "queue": "", "uuid": None}, {"entrypoint": "b"}]}, {"tasks": [{"entrypoint": "a"}, {"entrypoint": "b"}]}),
+    ({"queue": "q", "tasks": [{"entrypoint": "a", "params": None, "metadata": None, "policy": None, "queue": None}]}, {"queue": "q", "tasks": [{"entrypoint": "a"}]})], ids=str)
+def test_what_says_the_default_makes_no_other_body(engine, first, second):
+    def submit(body):
+        return engine.value("select kser.submit_many(%s)", json.dumps([{"name": "x", "key": "k", **body}]))
+
+    assert submit(first) == submit(second) == submit(first)
+    assert engine.value("select count(*) from kser.operations") == 1
+
+
+@pytest.mark.parametrize("first, second", [
+    ({"params": {"a": None}}, {"params": {}}), ({"priority": 1}, {"priority": 0}), ({"policy": {"timeout": None}}, {}), ({"deadline": "60s"}, {"deadline": "1m"}),
+    ({"queue": "q", "tasks": [{"entrypoint": "a", "queue": ""}]}, {"queue": "q", "tasks": [{"entrypoint": "a"}]}),
+    ({"tasks": [{"entrypoint": "a", "params": {"b": {}}}]}, {"tasks": [{"entrypoint": "a"}]}), ({"tasks": [{"entrypoint": "a"}, {"entrypoint": "b"}]}, {"tasks": [{"entrypoint": "b"}, {"entrypoint": "a"}]}),
+    ({"tasks": [{"entrypoint": "a", "policy": {"timeout": None}}]}, {"tasks": [{"entrypoint": "a"}]})], ids=str)
+def test_what_means_something_else_is_another_body(engine, first, second):
+    assert engine.value("select kser.body_hash(%s) <> kser.body_hash(%s)", json.dumps(first), json.dumps(second))
+
+
+def test_submit_and_submit_many_have_the_same_body(engine):
+    first = engine.submit("sleep", key="k", params={"seconds": 6})
+    assert engine.value("""select kser.submit_many('[{"name": "sleep", "key": "k", "params": {"seconds": 6}}]')""") == first
+
+
+def test_a_key_that_was_taken_when_defaults_counted_still_holds(engine):
+    first = engine.submit("x", 2, key="k")
+    engine.rows("""update kser.keys set body_hash = sha256(convert_to(jsonb_build_object('name', 'x', 'tasks', %s::jsonb, 'params', '{}'::jsonb, 'priority', 0)::text, 'UTF8'))""",
+                json.dumps([{"entrypoint": f"step{i}", "params": {"i": i}} for i in range(2)]))
+    assert engine.submit("x", 2, key="k") == first
+    with pytest.raises(psycopg2.errors.UniqueViolation):
+        engine.submit("x", 3, key="k")
+
+
 def test_a_key_is_free_again_when_its_operation_has_ended(engine):
     first = engine.submit("x", key="k")
     dispatch, = engine.admit()
