@@ -1,10 +1,12 @@
 -- Sets the default policy of an entrypoint: keys that an operation or a task does not have in its own policy are taken from it at submit. Raises 22023
--- with the reason for what is no entrypoint or no policy.
+-- with the reason for what is no entrypoint or no policy, and for tries without a limit and a budget: not all operations have a deadline.
 create or replace function kser.set_policy(entrypoint text, policy jsonb, reason text default null) returns void language plpgsql volatile security definer
 set search_path = pg_catalog, kser, pg_temp as $$
 declare
 	problem constant text := coalesce(name_problem(to_jsonb(entrypoint), 'entrypoint'), case when policy is null or policy in ('null', '{}') then 'policy: is empty; drop it instead' end,
-		policy_problem(policy, 'policy'));
+		policy_problem(policy, 'policy'),
+		-- Each submit that says nothing of its own would be refused, far from where the mistake was made.
+		case when is_endless(policy::json, null) then 'policy.max_attempts: 0 (no limit) needs a budget; submits without a deadline would be refused' end);
 begin
 	if problem is not null then
 		raise exception using errcode = '22023', message = problem;

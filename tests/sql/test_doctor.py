@@ -279,7 +279,8 @@ def test_one_of_unknown_size_that_may_be_cut_is_refused(engine):
 
 @pytest.mark.parametrize("entrypoint, policy, reason", [
     ("", {"max_attempts": 2}, "entrypoint: must have"), ("a", {"tries": 2}, 'policy: unknown key "tries"'), ("a", {}, "policy: is empty"), ("a", [], "policy: must be an object"),
-    ("a", {"timeout": "soon"}, "policy.timeout: is not a duration"), (None, {"max_attempts": 2}, "entrypoint: is missing")], ids=str)
+    ("a", {"timeout": "soon"}, "policy.timeout: is not a duration"), ("a", {"max_attempts": 0}, "policy.max_attempts: 0 (no limit) needs a budget"),
+    ("a", {"max_attempts": 0, "budget": None}, "policy.max_attempts: 0 (no limit) needs a budget"), (None, {"max_attempts": 2}, "entrypoint: is missing")], ids=str)
 def test_a_wrong_policy_is_refused(engine, entrypoint, policy, reason):
     with pytest.raises(psycopg2.errors.InvalidParameterValue) as refused:
         engine.rows("select kser.set_policy(%s, %s)", entrypoint, json.dumps(policy))
@@ -291,7 +292,10 @@ def test_a_policy_of_an_entrypoint(engine):
     engine.rows("select kser.set_policy('a', '{\"max_attempts\": 3}')")
     assert engine.value("select policy from kser.policies") == {"max_attempts": 3}
     assert engine.tasks(engine.submit("a"))[0]["policy"] == {"max_attempts": 3}
+    engine.rows("select kser.set_policy('b', '{\"max_attempts\": 0, \"budget\": \"1h\"}')")
+    assert engine.submit("b")
+    engine.rows("select kser.drop_policy('b')")
     engine.rows("select kser.drop_policy('a')")
     with pytest.raises(psycopg2.errors.NoDataFound, match='there is no policy of entrypoint "a"'):
         engine.rows("select kser.drop_policy('a')")
-    assert [r["reason"] for r in engine.rows("select reason from kser.history where kind = 'policy' order by id")] == ["flaky", None, None]
+    assert [r["reason"] for r in engine.rows("select reason from kser.history where kind = 'policy' order by id")] == ["flaky", None, None, None, None]
