@@ -23,7 +23,9 @@ begin
 	return query
 	select 'warning', 'no_proof', format('queue %s, partitions %s: a lost task would not be noticed: %s (since %s)', to_json(p.queue), string_agg((n - 1)::text, ', ' order by n), p.problems[n], date_trunc('second', min(p.since[n]))),
 		'see the cause; no proof is needed while nothing is lost'
-	from proofs p, generate_subscripts(p.problems, 1) as n where p.problems[n] is not null group by p.queue, p.problems[n] order by 3;
+	from proofs p, generate_subscripts(p.problems, 1) as n
+	-- A queue that was used once keeps its last problem: rounds look only while something runs.
+	where p.problems[n] is not null and exists (select from running_tasks(p.queue)) group by p.queue, p.problems[n] order by 3;
 
 	return query
 	select 'warning', 'rounds_stopped', 'tasks run, and the last look for lost ones was ' || coalesce(date_trunc('second', max(p.looked_at))::text, 'never'), 'is Kafka reachable for the orchestrator that is keeper? Its log'

@@ -113,10 +113,19 @@ def test_orchestrators(healthy, found):
 
 def test_proofs(healthy, found):
     healthy.rows(PROOF, "0 s", "no worker has committed an offset yet")
-    assert "partitions 0" in found()["no_proof"]["finding"] and "no worker has committed" in found()["no_proof"]["finding"]
-    healthy.rows("delete from kser.proofs")
-    healthy.submit("x", 2)
+    assert found() == {}, "nothing runs that could be lost"
+    operation = healthy.submit("x", 2)
+    assert found() == {}, "nothing was sent yet"
     healthy.admit()
+    assert "partitions 0" in found()["no_proof"]["finding"] and "no worker has committed" in found()["no_proof"]["finding"]
+    healthy.rows("update kser.tasks set queue = 'another'")
+    assert "no_proof" not in found()
+    healthy.rows("update kser.tasks set queue = ''")
+    healthy.rows("select kser.pause(%s)", operation)
+    assert found() == {}, "is looked for when it is resumed"
+    healthy.rows("select kser.resume(%s)", operation)
+    assert set(found()) == {"no_proof"}
+    healthy.rows("delete from kser.proofs")
     healthy.rows("update kser.tasks set dispatched_at = now() - interval '1 h' where status = 'RUNNING'")
     assert "never" in found()["rounds_stopped"]["finding"]
     healthy.rows(PROOF, "30 min", None)
