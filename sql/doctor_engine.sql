@@ -10,10 +10,9 @@ begin
 	select 'error', 'halted', 'nothing is dispatched: ' || m.halted, 'kser db new-generation --reason TEXT, once it is clear that the database is the right one'
 	from meta m where m.halted is not null;
 
-	if not exists (select from instances i where i.beat_at > t - interval '6 s') then
-		return query select case when in_work then 'error' else 'warning' end, 'no_orchestrator', case when in_work then 'no orchestrator runs, and there is work for one' else 'no orchestrator runs' end,
-			'start kser-orchestrator; its log says why it does not reach the database';
-	elsif not exists (select from instances i where i.keeper_until > t) then
+	return query select case when in_work then 'error' else 'warning' end, 'no_orchestrator', n.finding || case when in_work then ', and there is work for one' else '' end, n.remedy
+	from missing_orchestrator() n;
+	if not found and not exists (select from instances i where i.keeper_until > t) then
 		return query select 'warning', 'no_keeper', 'no orchestrator has the keeper''s role: nothing is rescued', 'if it stays for more than a few seconds: their logs';
 	end if;
 	return query

@@ -21,6 +21,7 @@ begin
 		return query select 'held', format('it was paused by %s at %s%s', h.actor, date_trunc('second', h.at), ': ' || h.reason), 'kser resume'
 		from history h where h.operation_id = operation and h.kind = 'pause' order by h.id desc limit 1;
 	end if;
+	return query select 'no_orchestrator', n.finding, n.remedy from missing_orchestrator() n where (s.o).id is not null;
 	if s.stop is not null then
 		return query select 'stopping', format('%s is being ended (%s)', task, s.stop), null::text;
 	end if;

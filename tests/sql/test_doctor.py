@@ -262,6 +262,18 @@ def test_explain(healthy):
     assert "stranded" in explained(healthy, gpu)
 
 
+def test_explain_without_an_orchestrator(healthy):
+    due, later, held, ended = healthy.submit("x"), healthy.submit("x", start_at="2999-01-01"), healthy.submit("x"), healthy.submit("x")
+    healthy.rows("select kser.pause(%s)", held)
+    healthy.rows("select kser.cancel(%s)", ended)
+    healthy.rows("update kser.instances set beat_at = now() - interval '7 s'")
+    for operation, codes in ((due, ["no_orchestrator", "due"]), (later, ["no_orchestrator", "not_due"]), (held, ["held", "no_orchestrator"]), (ended, ["ended"]), (NOBODY, [])):
+        assert list(explained(healthy, operation)) == codes
+    assert "kser-orchestrator" in explained(healthy, due)["no_orchestrator"]["remedy"]
+    healthy.rows("update kser.instances set beat_at = now()")
+    assert set(explained(healthy, due)) == {"due"}
+
+
 # --- Dead letters and policies
 
 
