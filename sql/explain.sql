@@ -46,9 +46,9 @@ begin
 	from claims c where c.operation_id = k.operation_id and c.position = k.position and c.attempt = k.attempt;
 	if not found then
 		return query
-		select 'on_its_way', format('%s, attempt %s, was sent to partition %s of queue %s at %s and no worker has claimed it%s', task, k.attempt, k.partition, to_json(k.queue), date_trunc('second', k.dispatched_at),
-			(select format('; workers are at %s of %s there', p.committed[k.partition + 1], p.ends[k.partition + 1]) from proofs p where p.queue = k.queue)),
-			(select 'should it be lost, nobody can tell: ' || p.problems[k.partition + 1] from proofs p where p.queue = k.queue);
+		select 'on_its_way', format('%s, attempt %s, was sent to partition %s of queue %s at %s and no worker has claimed it%s%s', task, k.attempt, k.partition, to_json(k.queue), date_trunc('second', k.dispatched_at),
+			(select '; workers are at ' || p.committed[k.partition + 1] || ' of ' || p.ends[k.partition + 1] || ' there' from proofs p where p.queue = k.queue),
+			(select '; should it be lost, nobody can tell: ' || p.problems[k.partition + 1] from proofs p where p.queue = k.queue)), null::text;
 	end if;
 end
 $$;

@@ -244,7 +244,12 @@ def test_explain(healthy):
     assert "no worker has claimed it" in explained(healthy, first)["on_its_way"]["finding"]
     healthy.rows(PROOF, "0 s", "no worker has committed an offset yet")
     healthy.rows("update kser.tasks set partition = 0 where operation_id = %s", first)
-    assert "no worker has committed" in explained(healthy, first)["on_its_way"]["remedy"]
+    assert explained(healthy, first)["on_its_way"]["finding"].endswith(
+        " and no worker has claimed it; workers are at 1 of 2 there; should it be lost, nobody can tell: no worker has committed an offset yet")
+    healthy.rows("update kser.proofs set committed = '{null,null}'")
+    assert explained(healthy, first)["on_its_way"]["finding"].endswith(" and no worker has claimed it; should it be lost, nobody can tell: no worker has committed an offset yet")
+    healthy.rows("update kser.proofs set problems = '{null,null}'")
+    assert explained(healthy, first)["on_its_way"]["finding"].endswith(" and no worker has claimed it")
     healthy.rows("insert into kser.claims (operation_id, position, uuid, attempt, worker, claimed_at, renewed_at) values (%s, 0, %s, 1, 'w7', now(), now())", first, dispatches[first]["uuid"])
     assert "held by worker w7" in explained(healthy, first)["claimed"]["finding"]
     healthy.rows("select kser.pause(%s, 'lunch')", second)
