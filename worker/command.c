@@ -227,12 +227,14 @@ static enum kser_outcome fail_by_status(struct kser_result *result, int status)
 	}
 }
 
-static enum kser_outcome fail_by_limit(struct kser_result *result, int64_t limit_ms)
+static enum kser_outcome fail_by_limit(struct kser_result *result, struct time_left limit)
 {
-	return kser_result_fail(result, 504, "Timeout", "ended at its time limit of %" PRId64 ".%03d s", limit_ms / 1000, (int)(limit_ms % 1000));
+	return kser_result_fail(result, 504, "Timeout", "ended at %s %" PRId64 ".%03d s", limit.until_deadline ? "the deadline of its operation, after" : "its time limit of",
+		limit.ms / 1000, (int)(limit.ms % 1000));
 }
 
-static enum kser_outcome conclude(struct process_outcome *process, const struct process_request *request, const char *result_file, struct kser_result *result)
+static enum kser_outcome conclude(struct process_outcome *process, const struct process_request *request, struct time_left limit, const char *result_file,
+	struct kser_result *result)
 {
 	result->out = process->out;
 	result->err = process->err;
@@ -244,7 +246,7 @@ static enum kser_outcome conclude(struct process_outcome *process, const struct 
 	case PROCESS_SIGNAL:
 		return fail_with_hint(result, 128 + process->number, "CommandError", "ended by signal", process->number);
 	case PROCESS_TIMEOUT:
-		return fail_by_limit(result, request->limit_ms);
+		return fail_by_limit(result, limit);
 	case PROCESS_STOPPED:
 		kser_result_fail(result, 503, "ServiceUnavailable", "the command was stopped");
 		return KSER_RETRY;
@@ -267,7 +269,7 @@ static enum status run_stoppable(struct process_request *request, struct kser_ta
 	return status;
 }
 
-static enum kser_outcome run_words(const struct command *command, char *const *words, struct slice input, int64_t limit_ms, struct kser_task *task,
+static enum kser_outcome run_words(const struct command *command, char *const *words, struct slice input, struct time_left limit, struct kser_task *task,
 	struct kser_result *result)
 {
 	struct error err;
@@ -277,29 +279,29 @@ static enum kser_outcome run_words(const struct command *command, char *const *w
 	struct environment environment CLEANUP(environment_clear) = {0};
 	environment_fill(&environment, command, task, result_file.bytes);
 	struct process_request request = {.launcher = command->host->launcher, .words = words, .environment = environment.variables,
-		.input = input, .limit_ms = limit_ms};
+		.input = input, .limit_ms = limit.ms > 0 ? limit.ms : 0};
 	struct process_outcome process CLEANUP(process_outcome_clear) = {0};
 	enum kser_outcome outcome = run_stoppable(&request, task, &process, &err) ? kser_result_fail(result, 500, "InternalError", "%s", err.text)
-		: conclude(&process, &request, result_file.bytes, result);
+		: conclude(&process, &request, limit, result_file.bytes, result);
 	unlink(result_file.bytes);
 	return outcome;
 }
 
-enum kser_outcome command_execute(const struct command *command, const struct arguments *arguments, struct slice input, int64_t limit_ms, struct kser_task *task,
+enum kser_outcome command_execute(const struct command *command, const struct arguments *arguments, struct slice input, struct time_left limit, struct kser_task *task,
 	struct kser_result *result)
 {
 	struct arguments filled CLEANUP(arguments_clear) = {0};
 	struct error err;
 	if (arguments_fill(arguments, task->message.params, &filled, &err))
 		return kser_result_fail(result, 400, "ValidationError", "%s", err.text);
-	return run_words(command, filled.words, input, limit_ms, task, result);
+	return run_words(command, filled.words, input, limit, task, result);
 }
 
 enum kser_outcome command_run(struct kser_task *task, struct kser_result *result, void *context)
 {
 	const struct command *command = context;
-	int64_t left_ms = task_left_ms(task, command->timeout_ms);
-	if (left_ms == 0)
+	struct time_left limit = task_time_left(task, command->timeout_ms);
+	if (limit.ms == 0)
 		return kser_result_fail(result, 504, "Timeout", "the deadline had passed before the start");
-	return command_execute(command, &command->arguments, task->message.text, left_ms > 0 ? left_ms : 0, task, result);
+	return command_execute(command, &command->arguments, task->message.text, limit, task, result);
 }

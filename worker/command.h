@@ -17,6 +17,7 @@
 
 #include "kser/worker.h"
 #include "worker/arguments.h"
+#include "worker/task.h"
 
 /* What all commands of a worker share. */
 struct command_host {
@@ -36,10 +37,10 @@ struct command {
 };
 
 /*
- * Runs one command line for a task: `input` on its standard input, at most `limit_ms` (0 = none). `result` is empty and gets what it said,
+ * Runs one command line for a task: `input` on its standard input, at most for `limit`, of which something is left. `result` is empty and gets what it said,
  * also when it fails.
  */
-MUST_USE enum kser_outcome command_execute(const struct command *command, const struct arguments *arguments, struct slice input, int64_t limit_ms, struct kser_task *task,
+MUST_USE enum kser_outcome command_execute(const struct command *command, const struct arguments *arguments, struct slice input, struct time_left limit, struct kser_task *task,
 	struct kser_result *result);
 
 /* The `run` of an entrypoint whose context is a struct command. */

@@ -32,10 +32,10 @@ static enum kser_outcome sleep_for(struct kser_task *task, struct kser_result *r
 	if (!(seconds >= 0 && seconds <= SLEEP_SECONDS_MAX))
 		return kser_result_fail(result, 400, "ValidationError", "seconds: must be a number from 0 to %.0f", SLEEP_SECONDS_MAX);
 	int64_t sleep_ms = (int64_t)ceil(seconds * 1000);
-	int64_t left_ms = kser_task_left_ms(task);
-	bool in_time = left_ms < 0 || sleep_ms <= left_ms;
-	task->due_ms = atomic_load(&task->started_ms) + (in_time ? sleep_ms : left_ms);
-	return in_time ? KSER_SUCCESS : kser_result_fail(result, 504, "Timeout", "the time limit came before the end");
+	struct time_left left = task_time_left(task, 0);
+	bool in_time = left.ms < 0 || sleep_ms <= left.ms;
+	task->due_ms = atomic_load(&task->started_ms) + (in_time ? sleep_ms : left.ms);
+	return in_time ? KSER_SUCCESS : kser_result_fail(result, 504, "Timeout", "the %s came before the end", left.until_deadline ? "deadline of the operation" : "time limit");
 }
 
 static enum kser_outcome fail_as_asked(struct kser_task *task, struct kser_result *result, void *context)

@@ -160,17 +160,15 @@ static int64_t smaller_limit(int64_t one, int64_t other)
 	return one < other ? one : other;
 }
 
-int64_t task_left_ms(const struct kser_task *task, int64_t limit_ms)
+struct time_left task_time_left(const struct kser_task *task, int64_t limit_ms)
 {
 	int64_t limit = smaller_limit(limit_ms, task->message.stamp.limit_ms);
 	int64_t left = limit > 0 ? atomic_load_explicit(&task->started_ms, memory_order_relaxed) + limit - clock_monotonic_ms() : INT64_MAX;
-	if (task->message.stamp.deadline_ms > 0) {
-		int64_t until = task->message.stamp.deadline_ms - clock_wall_ms();
-		left = until < left ? until : left;
-	}
-	if (left == INT64_MAX)
-		return -1;
-	return left > 0 ? left : 0;
+	int64_t until = task->message.stamp.deadline_ms > 0 ? task->message.stamp.deadline_ms - clock_wall_ms() : INT64_MAX;
+	int64_t first = until < left ? until : left;
+	if (first == INT64_MAX)
+		return (struct time_left){.ms = -1};
+	return (struct time_left){.ms = first > 0 ? first : 0, .until_deadline = until < left};
 }
 
 bool task_parameter(const struct kser_task *task, const char *name, struct json_value *value)
@@ -303,7 +301,7 @@ double kser_task_number(struct kser_task *task, const char *name, double fallbac
 
 int64_t kser_task_left_ms(const struct kser_task *task)
 {
-	return task_left_ms(task, 0);
+	return task_time_left(task, 0).ms;
 }
 
 bool kser_task_cancelled(const struct kser_task *task)

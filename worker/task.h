@@ -135,8 +135,13 @@ void task_set_stop_fd(struct kser_task *task, int fd);
 /* Frees what the entrypoint asked for; the thread that ran it calls it, as json-c objects stay in their thread. */
 void task_forget(struct kser_task *task);
 
-/* Milliseconds until the smaller of `limit_ms` (0 = none), the attempt's limit and the deadline is reached, at least 0; -1 when there is none. */
-int64_t task_left_ms(const struct kser_task *task, int64_t limit_ms);
+struct time_left {
+	int64_t ms;          /* at least 0; -1 = no limit */
+	bool until_deadline; /* what comes first is the operation's deadline */
+};
+
+/* Until the first of `limit_ms` (0 = none), the attempt's limit and the deadline is reached. */
+struct time_left task_time_left(const struct kser_task *task, int64_t limit_ms);
 
 /* The value of a parameter; false when there is none. */
 bool task_parameter(const struct kser_task *task, const char *name, struct json_value *value);

@@ -402,6 +402,8 @@ Test(command, task_limit_and_deadline)
 	command = parse("sleep 60", 50000);
 	ran = run_with(&command, make_task("{}", NULL, further));
 	cr_expect_eq(retcode(&ran), 504);
+	const char *by_deadline = "ended at the deadline of its operation, after 0.";
+	cr_expect_eq(strncmp(error_part(&ran, "message"), by_deadline, strlen(by_deadline)), 0, "%s", error_part(&ran, "message"));
 	end(&ran);
 	command = parse("touch /tmp/kser-test-never", 0);
 	ran = run_with(&command, make_task("{}", NULL, ", \"deadline\": 1000"));

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/limits.h"
 #include "tests/worker/task_text.h"
 #include "worker/stock.h"
@@ -54,6 +55,12 @@ Test(stock, sleep_holds_a_timer)
 	cr_expect_leq(due_ms, 1000);
 	cr_expect_gt(due_ms, 500);
 	cr_expect_eq(result.retcode, 504);
+	cr_expect_str_eq(result.message.bytes, "the time limit came before the end");
+	result_clear(&result);
+	char further[60];
+	snprintf(further, sizeof further, ", \"deadline\": %lld", (long long)clock_wall_ms() + 60000);
+	cr_expect_eq(run("sleep", "{\"seconds\": 100}", further, &result, &due_ms), KSER_FAILURE);
+	cr_expect_str_eq(result.message.bytes, "the deadline of the operation came before the end");
 	result_clear(&result);
 	static const char *const wrong[] = {"{\"seconds\": -1}", "{\"seconds\": 1e9}", "{\"seconds\": \"1\"}", "{}"};
 	for (size_t i = 0; i < COUNT_OF(wrong); i++) {
