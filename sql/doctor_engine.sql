@@ -42,7 +42,7 @@ begin
 end
 $$;
 
--- The part about queues: full backlogs, work that nobody serves.
+-- The part about queues: full backlogs, work that nobody serves, workers that differ.
 create or replace function kser.doctor_queues() returns table (severity text, code text, finding text, remedy text) language plpgsql stable
 set search_path = pg_catalog, kser, pg_temp as $$
 #variable_conflict use_column
@@ -54,5 +54,17 @@ begin
 	from queues q where q.is_full or q.backlog > q.backlog_max * 0.8 order by q.name;
 
 	return query select 'error', 'no_worker', u.finding, u.remedy from unserved_queues() u;
+
+	-- A task comes to any worker of its queue, and fails at one that has not its entrypoint. Who has told none yet is left out.
+	return query
+	with present as (
+		select w.queue, w.incarnation, w.entrypoints from workers w where w.left_at is null and w.seen_at > clock_timestamp() - interval '30 s' and w.entrypoints <> '{}'
+	), lacking as (
+		select p.queue, p.incarnation, array(select distinct e from present other, unnest(other.entrypoints) as e where other.queue = p.queue and e <> all (p.entrypoints) order by e) as names from present p
+	)
+	select 'warning', 'entrypoints_differ', format('queue %s: %s does not serve %s, which other workers of that queue do: such tasks fail there',
+			to_json(l.queue), min(l.incarnation) || case when count(*) > 1 then format(' (and %s more)', count(*) - 1) else '' end, left(array_to_string(l.names, ', '), 200)),
+		'all workers of a queue serve the same entrypoints: give it these, or a queue of its own'
+	from lacking l where l.names <> '{}' group by l.queue, l.names order by 3;
 end
 $$;

@@ -111,6 +111,20 @@ def test_orchestrators(healthy, found):
     assert found()["halted"]["severity"] == "error" and "was set back" in found()["halted"]["finding"]
 
 
+def test_workers_of_one_queue_that_differ(healthy, found):
+    def seen(worker, *names, queue=""):
+        healthy.rows("select kser.seen(%s, %s)", worker, json.dumps({"queue": queue, "slots": 4, "free": 4, "entrypoints": [{"name": name} for name in names]}))
+    seen("w2", "step0")
+    seen("elsewhere", "other", queue="gpu")
+    seen("silent")
+    assert found() == {}
+    seen("w3", "step0", "step1", "step2")
+    assert set(found()) == {"entrypoints_differ"}
+    assert 'queue "": w1 (and 1 more) does not serve step1, step2' in found()["entrypoints_differ"]["finding"]
+    healthy.rows("update kser.workers set left_at = now() where incarnation = 'w3'")
+    assert found() == {}
+
+
 def test_proofs(healthy, found):
     healthy.rows(PROOF, "0 s", "no worker has committed an offset yet")
     assert found() == {}, "nothing runs that could be lost"
