@@ -23,7 +23,7 @@ declare
 begin
 	select s.id into id from submit_many(jsonb_build_array(jsonb_strip_nulls(jsonb_build_object('name', name, 'key', key, 'priority', priority, 'queue', queue,
 		'start_at', coalesce(to_char(start_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.USZ'), start_at::text), -- infinity, for one, is refused by name
-		'deadline', extract(epoch from deadline), 'key_for', extract(epoch from key_for)))
+		'deadline', trim_scale(extract(epoch from deadline)), 'key_for', extract(epoch from key_for)))
 		|| case when tasks is null then '{}' else jsonb_build_object('tasks', tasks) end
 		|| case when params is null then '{}' else jsonb_build_object('params', params) end
 		|| case when policy is null then '{}' else jsonb_build_object('policy', policy) end

@@ -29,10 +29,6 @@ begin
 end
 $$;
 
--- What body_hash was before defaults were left out: keys that were taken then are held with it.
-create or replace function kser.former_body_hash(submission jsonb) returns bytea language sql immutable parallel safe
-return sha256(convert_to((submission - 'key' - 'key_for')::text, 'UTF8'));
-
 -- Takes the idempotency keys of a list of submissions, in sorted order. For each: the id that its key stands for, which is
 -- the new id given in `ids` or that of the operation which has the key already. Raises 23505 for another body.
 -- A key holds while its operation is active, or until `key_for` has passed since the submit.
@@ -59,7 +55,7 @@ begin
 				then exists (select from operations o where o.id = present.operation_id and o.status in ('PENDING', 'RUNNING')) or present.operation_id = any (ids)
 				else present.until > clock_timestamp() end)
 			then
-				if present.body_hash <> wanted.body_hash and present.body_hash <> former_body_hash(submissions -> (wanted.ordinality - 1)::integer) then
+				if present.body_hash <> wanted.body_hash then
 					raise exception using errcode = '23505', message = format('key %s: stands for operation %s, which was submitted with another body', to_json(left(wanted.key, 100)), present.operation_id);
 				end if;
 				ids[wanted.ordinality] := present.operation_id;

@@ -152,17 +152,8 @@ def test_what_means_something_else_is_another_body(engine, first, second):
 
 
 def test_submit_and_submit_many_have_the_same_body(engine):
-    first = engine.submit("sleep", key="k", params={"seconds": 6})
-    assert engine.value("""select kser.submit_many('[{"name": "sleep", "key": "k", "params": {"seconds": 6}}]')""") == first
-
-
-def test_a_key_that_was_taken_when_defaults_counted_still_holds(engine):
-    first = engine.submit("x", 2, key="k")
-    engine.rows("""update kser.keys set body_hash = sha256(convert_to(jsonb_build_object('name', 'x', 'tasks', %s::jsonb, 'params', '{}'::jsonb, 'priority', 0)::text, 'UTF8'))""",
-                json.dumps([{"entrypoint": f"step{i}", "params": {"i": i}} for i in range(2)]))
-    assert engine.submit("x", 2, key="k") == first
-    with pytest.raises(psycopg2.errors.UniqueViolation):
-        engine.submit("x", 3, key="k")
+    first = engine.submit("sleep", key="k", params={"seconds": 6}, deadline="1h")
+    assert engine.value("""select kser.submit_many('[{"name": "sleep", "key": "k", "params": {"seconds": 6}, "deadline": 3600}]')""") == first
 
 
 def test_a_key_is_free_again_when_its_operation_has_ended(engine):
