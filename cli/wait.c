@@ -76,7 +76,7 @@ static const struct column change_columns[] = {
 struct watch {
 	char id[INPUT_ID_LENGTH + 1];
 	char operation_status[16];
-	char position[16], attempt[16], status[16]; /* of the row shown last: all up to it is known */
+	char position[16], attempt[16], place[16]; /* of the row shown last: all up to it is known */
 	struct output output;
 };
 
@@ -87,14 +87,14 @@ static void remember_last(struct watch *watch, const PGresult *rows)
 		return;
 	snprintf(watch->position, sizeof watch->position, "%s", PQgetvalue(rows, last, PQfnumber(rows, "position")));
 	snprintf(watch->attempt, sizeof watch->attempt, "%s", PQgetvalue(rows, last, PQfnumber(rows, "attempt")));
-	snprintf(watch->status, sizeof watch->status, "%s", PQgetvalue(rows, last, PQfnumber(rows, "status")));
+	snprintf(watch->place, sizeof watch->place, "%s", PQgetvalue(rows, last, PQfnumber(rows, "place")));
 }
 
 static enum status tell_changes(struct connection *connection, struct watch *watch, struct error *err)
 {
 	for (int got = CHANGES_MAX; got == CHANGES_MAX;) {
 		PGresult *rows CLEANUP(result_clear) = NULL;
-		const char *parameters[] = {watch->id, watch->position, watch->attempt, watch->status, CHANGES_MAX_TEXT};
+		const char *parameters[] = {watch->id, watch->position, watch->attempt, watch->place, CHANGES_MAX_TEXT};
 		enum status status = session_run(connection, "changes.sql", parameters, 5, &rows, err);
 		if (status)
 			return status;
@@ -142,7 +142,7 @@ static enum exit_code run_watch(const struct invocation *invocation)
 {
 	struct buffer ids CLEANUP(buffer_clear) = {0};
 	struct connection *connection CLEANUP(connection_close_pointer) = NULL;
-	struct watch watch = {.position = "-1", .attempt = "0", .status = "PENDING"};
+	struct watch watch = {.position = "-1", .attempt = "0", .place = "PENDING"};
 	struct error err = {0};
 	int count;
 	if (input_ids(invocation->arguments, 1, &ids, &count, &err))
@@ -162,8 +162,9 @@ const struct command command_watch = {
 	.arguments = "ID",
 	.summary = "follow an operation, a line for each change, until its end",
 	.details =
-		"Starts with what has happened so far. Exit status as of kser wait. ids prints the\n"
-		"positions of the tasks that changed.\n",
+		"Starts with what has happened so far. An attempt that did not end its task has what\n"
+		"became of it as its status: failed, lost, expired, released. Exit status as of kser\n"
+		"wait. ids prints the positions of the tasks that changed.\n",
 	.examples =
 		"  kser watch 019a1b2c-0000-7000-8000-000000000000\n"
 		"  kser submit nightly.json | kser watch - -o jsonl\n",

@@ -101,5 +101,35 @@ def test_watch_of_what_is_over_tells_it_all(kser):
     assert json.loads(kser("watch", id, "-o", "json").stdout)[449]["entrypoint"] == "e449"
 
 
+def test_watch_tells_what_became_of_attempts(kser, database, processes):
+    id = kser.submit({"entrypoint": "a"}, {"entrypoint": "b"})
+    watching = processes.start("kser", "--database", database, "watch", id, "-o", "jsonl")
+    told = []
+
+    def ended(kind, attempt, **columns):
+        database.query("update kser.tasks set status = 'PENDING', attempt = %s where operation_id = %s and position = 0", attempt, id)
+        columns = {"operation_id": id, "position": 0, "attempt": attempt, "kind": kind, **columns}
+        database.query(f"insert into kser.history ({', '.join(columns)}) values ({', '.join(['%s'] * len(columns))})", *columns.values())
+
+    def expect(*rows):
+        told.extend(rows)
+        wait_until(lambda: [(row["status"], row["attempt"], row["message"]) for row in map(json.loads, watching.text().splitlines())] == told, 30, f"{told}")
+
+    ended("failed", 1, retcode=3, reason="tried again in 10 ms", detail='{"retval": {"error": {"message": "no"}}}')
+    expect(("failed", 1, "no"))
+    kser.step(id, 0, "RUNNING", attempt=2)
+    expect(("RUNNING", 2, None))
+    ended("lost", 2, reason="gone")
+    expect(("lost", 2, "gone"))
+    kser.step(id, 0, "SUCCESS", 0, attempt=3)
+    expect(("SUCCESS", 3, None))
+    kser.step(id, 1, "FAILED", 1, attempt=1, error="Error")
+    database.query("insert into kser.history (operation_id, position, attempt, kind) values (%s, 1, 1, 'failed')", id)
+    expect(("FAILED", 1, None))
+    assert watching.wait() == 6
+    lines = kser("watch", id).stdout.splitlines()
+    assert len(lines) == 6 and "failed" in lines[1] and "lost" in lines[2], "the whole story at once"
+
+
 def test_watch_of_nothing(kser):
     assert kser("watch", MISSING).returncode == 4
