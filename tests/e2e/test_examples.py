@@ -65,8 +65,13 @@ def test_operations_in_code(cell):
     worker = cell.processes.start("dice-worker", "--log-tasks=yes", environment=environment)
     cell.wait_for_workers(1)
     cell.kafka.produce(cell.topic("operations"), [bare("jobs.DiceRoll"), bare("jobs.DiceLaunch", rolls=5), bare("jobs.Yahtzee"), bare("jobs.DiceLaunch", rolls=0), bare("jobs.YahtzeeHere")])
-    ids = wait_until(lambda: (lambda found: found if len(found) == 5 else None)([row[0] for row in cell.database.query("select id::text from kser.operations order by id")]),
-                     30, "five operations")
+    sent = [("jobs.DiceRoll", None), ("jobs.DiceLaunch", "5"), ("jobs.Yahtzee", None), ("jobs.DiceLaunch", "0"), ("jobs.YahtzeeHere", None)]
+
+    def submitted():  # by lanes of their own, in any order
+        found = {(entrypoint, rolls): id for entrypoint, rolls, id in cell.database.query("select entrypoint, params ->> 'rolls', operation_id::text from kser.tasks where position = 0")}
+        return [found[one] for one in sent] if len(found) == 5 else None
+
+    ids = wait_until(submitted, 30, "five operations")
     assert cell.wait(ids) == {"SUCCESS": 4, "FAILED": 1}
 
     def tasks(id):
