@@ -120,9 +120,13 @@ class Cell:
                                  ("ready", "select queue, count(*), min(due_at) from kser.ready group by 1"),
                                  ("instances", "select name, floor, sleeping, beat_at from kser.instances"),
                                  ("workers", "select incarnation, slots, free, seen_at, left_at from kser.workers"),
+                                 ("proofs", "select queue, epoch, committed, ends, passed, problems from kser.proofs"),
+                                 ("history", "select kind, position, attempt, reason from kser.history order by id desc limit 10"),
                                  ("counters", "select * from kser.counters"),
                                  ("dead letters", "select topic, reason, count(*) from kser.dead_letters group by 1, 2")):
             parts.append(f"{title}: {[tuple(map(str, row)) for row in self.database.query(statement)]}")
+        for topic in map(self.topic, ("tasks", "results")):
+            parts.append(f"ends of {topic}: {self.kafka.ends(topic) if self.kafka.partitions(topic) else 'no such topic'}")
         return "\n".join(parts)
 
     def check_each_once(self, ids, tasks):
