@@ -104,14 +104,6 @@ static void remove_result_file(void)
 		unlink(result_file);
 }
 
-static void end_at_once(pid_t group)
-{
-	if (group > 0)
-		kill(-group, SIGKILL);
-	remove_result_file();
-	_exit(1);
-}
-
 /* True when the command has ended; it is not reaped, so that its group's id is nobody else's yet. */
 static bool has_ended(pid_t pid)
 {
@@ -125,6 +117,17 @@ struct watch {
 	int64_t until_ms;   /* 0 = for ever */
 	const char *ending; /* why the command is being ended; NULL: it is not */
 };
+
+/* What a worker that is gone has left: its command, if there is one yet, and its file. */
+static void end_with_worker(const struct watch *watch)
+{
+	if (getppid() == watch->worker)
+		return;
+	if (watch->command > 0)
+		kill(-watch->command, SIGKILL);
+	remove_result_file();
+	_exit(1);
+}
 
 static void begin_end(struct watch *watch, const char *why)
 {
@@ -142,8 +145,7 @@ static void wait_for_signal(struct watch *watch, const sigset_t *signals)
 	left = left > 0 ? left : 0;
 	struct timespec timeout = {.tv_sec = (time_t)(left / 1000), .tv_nsec = (long)(left % 1000) * 1000000};
 	int number = sigtimedwait(signals, NULL, &timeout);
-	if (getppid() != watch->worker)
-		end_at_once(watch->command);
+	end_with_worker(watch);
 	if (number == SIGTERM)
 		begin_end(watch, "stopped");
 }
@@ -195,8 +197,7 @@ int main(int argc, char **argv)
 	struct watch watch = {.worker = (pid_t)strtol(argv[1], NULL, 10)};
 	int64_t limit_ms = strtoll(argv[2], NULL, 10);
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
-	if (getppid() != watch.worker)
-		end_at_once(0);
+	end_with_worker(&watch);
 	fcntl(REPORT_FD, F_SETFD, FD_CLOEXEC);
 	watch.until_ms = limit_ms > 0 ? now_ms() + limit_ms : 0;
 	watch.command = start(argv + 3);
@@ -208,8 +209,7 @@ int main(int argc, char **argv)
 	for (int fd = 0; fd < REPORT_FD; fd++)
 		close(fd);
 	watch_command(&watch, &signals);
-	if (getppid() != watch.worker)
-		end_at_once(watch.command);
+	end_with_worker(&watch);
 	report_end(&watch);
 	return 0;
 }

@@ -35,7 +35,7 @@ class Sent:
 
 
 class Broker:
-    """Records in one partition. `log` has what was reported and committed, in its order."""
+    """Records in one partition, unless a test puts one into another. `log` has what was reported and committed, in its order."""
 
     def __init__(self):
         self.records = queue.Queue()
