@@ -58,7 +58,7 @@ begin
 	-- A task comes to any worker of its queue, and fails at one that has not its entrypoint. Who has told none yet is left out.
 	return query
 	with present as (
-		select w.queue, w.incarnation, w.entrypoints from workers w where w.left_at is null and w.seen_at > clock_timestamp() - interval '30 s' and w.entrypoints <> '{}'
+		select w.queue, w.incarnation, w.entrypoints from present_workers() w where w.entrypoints <> '{}'
 	), lacking as (
 		select p.queue, p.incarnation, array(select distinct e from present other, unnest(other.entrypoints) as e where other.queue = p.queue and e <> all (p.entrypoints) order by e) as names from present p
 	)

@@ -16,6 +16,6 @@ begin
 		select o.window_queue from operations o where o.started_at is not null and o.finished_at is null and not o.held
 	)
 	select w.queue, format('queue %s has work and no worker that serves it', to_json(w.queue)), format('start kser-worker%s; kser worker ls --all tells who was there', nullif(' --queue ' || w.queue, ' --queue '))
-	from wanted w where not exists (select from workers k where k.queue = w.queue and k.left_at is null and k.seen_at > t - interval '30 s') order by w.queue;
+	from wanted w where not exists (select from present_workers() k where k.queue = w.queue) order by w.queue;
 end
 $$;
