@@ -112,6 +112,20 @@ void properties_clear(struct properties *properties)
 	*properties = (struct properties){0};
 }
 
+static void append_properties(struct properties *all, const struct properties *more)
+{
+	for (size_t i = 0; i < more->count; i++)
+		all->list[all->count++] = (struct property){xstrdup(more->list[i].name), xstrdup(more->list[i].value)};
+}
+
+struct properties properties_joined(const struct properties *first, const struct properties *second)
+{
+	struct properties all = {.list = xcalloc(first->count + second->count, sizeof *all.list)};
+	append_properties(&all, first);
+	append_properties(&all, second);
+	return all;
+}
+
 /* What was given first counts: the sources are read by precedence. */
 static void add_property(struct reading *reading, const char *name, size_t name_length, const char *value, const char *origin)
 {

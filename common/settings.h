@@ -51,6 +51,9 @@ struct properties {
 };
 void properties_clear(struct properties *properties);
 
+/* Copies of both, `second` behind `first`: of one that is there twice the last one counts. The caller's, for properties_clear. */
+MUST_USE struct properties properties_joined(const struct properties *first, const struct properties *second);
+
 struct program {
 	const char *name;    /* kser-worker */
 	const char *summary; /* one line for --help */

@@ -25,11 +25,8 @@ struct offsets {
 
 static enum status open_client(struct offsets *offsets, struct error *err)
 {
-	const struct properties *user = offsets->user;
-	struct properties all = {.list = xcalloc(user->count + 1, sizeof *all.list), .count = user->count + 1};
-	for (size_t i = 0; i < user->count; i++)
-		all.list[i] = (struct property){xstrdup(user->list[i].name), xstrdup(user->list[i].value)};
-	all.list[user->count] = (struct property){xstrdup("isolation.level"), xstrdup("read_uncommitted")};
+	static struct property committed_or_not = {(char *)"isolation.level", (char *)"read_uncommitted"};
+	struct properties all = properties_joined(offsets->user, &(struct properties){&committed_or_not, 1});
 	enum status status = kafka_producer(offsets->brokers, &all, "rounds", NULL, NULL, &offsets->client, err);
 	properties_clear(&all);
 	return status;

@@ -19,12 +19,36 @@
 /* The same trouble is told once in this time. */
 #define TELL_MS 10000
 
-struct replies {
-	struct replies_setup setup;
-	pthread_rwlock_t producer_lock; /* read: use it; write: replace it */
-	rd_kafka_t *producer;
+/*
+ * When so many were seen on their way to the broker, those of this time after it wait for one another: a request costs the broker
+ * as much as many records (docs/decisions/0015-replies-gather-under-load.md).
+ */
+#define GATHER_UNDER_WAY 64
+#define GATHER_MS 100
+#define GATHER_LINGER_MS "2"
+
+/* For the topic, when the second producer begins; and before it is tried again. */
+#define PREPARE_MS 1000
+#define PREPARE_AGAIN_MS 10000
+
+/* A producer, and what is left to it. */
+struct sender {
+	const char *linger_ms;
+	rd_kafka_t *producer; /* NULL: not needed so far */
 	rd_kafka_topic_t *topic;
 	atomic_bool broken; /* for good: must be replaced */
+};
+
+struct replies {
+	struct replies_setup setup;
+	pthread_rwlock_t senders_lock; /* read: use one; write: replace one */
+	struct sender prompt;
+	struct sender gathering;
+	atomic_bool gather; /* the one to use */
+	int64_t gather_until_ms;
+	int64_t prepare_ms; /* the second one is made ready not before */
+	bool prepared;
+	atomic_size_t under_way; /* given to a producer and not reported yet */
 	atomic_bool wake_wanted;
 	pthread_mutex_t kept_lock;
 	struct outgoing *kept; /* to be sent again */
@@ -33,7 +57,7 @@ struct replies {
 	bool closing;
 };
 
-/* ---- the producer ---- */
+/* ---- the producers ---- */
 
 static void on_event(rd_kafka_t *producer, void *opaque)
 {
@@ -45,82 +69,116 @@ static void on_event(rd_kafka_t *producer, void *opaque)
 
 static void on_report(rd_kafka_t *producer, const rd_kafka_message_t *report, void *opaque);
 
-static enum status open_producer(struct replies *replies, rd_kafka_t **producer, rd_kafka_topic_t **topic, struct error *err)
+/* Fills in its producer. A linger that the user has set counts for both. */
+static enum status open_sender(struct replies *replies, struct sender *sender, struct error *err)
 {
 	const struct replies_setup *setup = &replies->setup;
-	enum status status = kafka_producer(setup->brokers, setup->properties, setup->client_id, on_report, replies, producer, err);
+	struct property linger = {(char *)"linger.ms", (char *)sender->linger_ms};
+	struct properties properties CLEANUP(properties_clear) = properties_joined(&(struct properties){&linger, 1}, setup->properties);
+	rd_kafka_t *producer;
+	enum status status = kafka_producer(setup->brokers, &properties, setup->client_id, on_report, replies, &producer, err);
 	if (status)
 		return status;
-	*topic = rd_kafka_topic_new(*producer, setup->topic, NULL);
-	if (!*topic) {
-		kafka_producer_close(*producer, 0);
+	rd_kafka_topic_t *topic = rd_kafka_topic_new(producer, setup->topic, NULL);
+	if (!topic) {
+		kafka_producer_close(producer, 0);
 		return fail(err, E_INVALID, "cannot use the topic %s: %s", setup->topic, rd_kafka_err2str(rd_kafka_last_error()));
 	}
-	rd_kafka_queue_t *events = rd_kafka_queue_get_main(*producer);
+	rd_kafka_queue_t *events = rd_kafka_queue_get_main(producer);
 	rd_kafka_queue_cb_event_enable(events, on_event, replies);
 	rd_kafka_queue_destroy(events);
+	sender->producer = producer;
+	sender->topic = topic;
 	return E_OK;
+}
+
+static void close_sender(struct sender *sender, int timeout_ms)
+{
+	if (!sender->producer)
+		return;
+	rd_kafka_queue_t *events = rd_kafka_queue_get_main(sender->producer);
+	rd_kafka_queue_cb_event_enable(events, NULL, NULL);
+	rd_kafka_queue_destroy(events);
+	rd_kafka_topic_destroy(sender->topic);
+	kafka_producer_close(sender->producer, timeout_ms);
 }
 
 enum status replies_open(const struct replies_setup *setup, struct replies **opened, struct error *err)
 {
 	struct replies *replies = xcalloc(1, sizeof *replies);
 	replies->setup = *setup;
-	enum status status = open_producer(replies, &replies->producer, &replies->topic, err);
+	replies->prompt.linger_ms = "0";
+	replies->gathering.linger_ms = GATHER_LINGER_MS;
+	enum status status = open_sender(replies, &replies->prompt, err);
 	if (status) {
 		free(replies);
 		return status;
 	}
-	pthread_rwlock_init(&replies->producer_lock, NULL);
+	pthread_rwlock_init(&replies->senders_lock, NULL);
 	pthread_mutex_init(&replies->kept_lock, NULL);
 	*opened = replies;
 	return E_OK;
 }
 
 /* The first record to a topic that the producer has not heard of waits a second for it, so it is told beforehand. */
-static void prepare(struct replies *replies, int timeout_ms)
+static bool prepare(const struct sender *sender, int timeout_ms)
 {
 	const struct rd_kafka_metadata *metadata;
-	if (rd_kafka_metadata(replies->producer, 0, replies->topic, &metadata, timeout_ms) == RD_KAFKA_RESP_ERR_NO_ERROR)
-		rd_kafka_metadata_destroy(metadata);
+	if (rd_kafka_metadata(sender->producer, 0, sender->topic, &metadata, timeout_ms) != RD_KAFKA_RESP_ERR_NO_ERROR)
+		return false;
+	rd_kafka_metadata_destroy(metadata);
+	return true;
 }
 
 enum status replies_find_topic(struct replies *replies, const char *topic, int timeout_ms, int *partitions, struct error *err)
 {
-	enum status status = kafka_partitions(replies->producer, topic, timeout_ms, partitions, err);
+	enum status status = kafka_partitions(replies->prompt.producer, topic, timeout_ms, partitions, err);
 	if (!status && *partitions > 0 && strcmp(topic, replies->setup.topic) == 0)
-		prepare(replies, timeout_ms);
+		(void)prepare(&replies->prompt, timeout_ms);
 	return status;
 }
 
-static void close_producer(rd_kafka_t *producer, rd_kafka_topic_t *topic, int timeout_ms)
-{
-	rd_kafka_queue_t *events = rd_kafka_queue_get_main(producer);
-	rd_kafka_queue_cb_event_enable(events, NULL, NULL);
-	rd_kafka_queue_destroy(events);
-	rd_kafka_topic_destroy(topic);
-	kafka_producer_close(producer, timeout_ms);
-}
-
 /* An idempotent producer ends when it can no longer tell what the broker has; a new one starts afresh. */
-static void replace_producer(struct replies *replies)
+static void replace_producer(struct replies *replies, struct sender *sender)
 {
-	rd_kafka_t *producer;
-	rd_kafka_topic_t *topic;
+	struct sender fresh = {.linger_ms = sender->linger_ms}, old;
 	struct error err;
-	if (open_producer(replies, &producer, &topic, &err)) {
+	if (open_sender(replies, &fresh, &err)) {
 		log_error("cannot make another producer", "error", err.text);
 		return;
 	}
 	log_warning("the producer of replies broke and is replaced");
-	pthread_rwlock_wrlock(&replies->producer_lock);
-	rd_kafka_t *old = replies->producer;
-	rd_kafka_topic_t *old_topic = replies->topic;
-	replies->producer = producer;
-	replies->topic = topic;
-	pthread_rwlock_unlock(&replies->producer_lock);
-	atomic_store(&replies->broken, false);
-	close_producer(old, old_topic, 0);
+	pthread_rwlock_wrlock(&replies->senders_lock);
+	old = (struct sender){.producer = sender->producer, .topic = sender->topic};
+	sender->producer = fresh.producer;
+	sender->topic = fresh.topic;
+	pthread_rwlock_unlock(&replies->senders_lock);
+	atomic_store(&sender->broken, false);
+	close_sender(&old, 0);
+}
+
+/* Whether the second producer is there: it begins when it is needed first. */
+static bool can_gather(struct replies *replies, int64_t now_ms)
+{
+	if (replies->prepared)
+		return true;
+	if (now_ms < replies->prepare_ms)
+		return false;
+	replies->prepare_ms = now_ms + PREPARE_AGAIN_MS;
+	struct error err;
+	if (!replies->gathering.producer && open_sender(replies, &replies->gathering, &err)) {
+		log_error("cannot make another producer", "error", err.text);
+		return false;
+	}
+	replies->prepared = prepare(&replies->gathering, PREPARE_MS);
+	return replies->prepared;
+}
+
+static void choose_sender(struct replies *replies, int64_t now_ms)
+{
+	if (atomic_load(&replies->under_way) >= GATHER_UNDER_WAY && can_gather(replies, now_ms))
+		replies->gather_until_ms = now_ms + GATHER_MS;
+	atomic_store(&replies->gather, now_ms < replies->gather_until_ms);
 }
 
 /* ---- sending ---- */
@@ -146,13 +204,17 @@ static void keep(struct replies *replies, struct outgoing *outgoing)
 
 static rd_kafka_resp_err_t produce(struct replies *replies, struct slice record, void *opaque)
 {
+	struct sender *sender = replies_gather(replies) ? &replies->gathering : &replies->prompt;
 	rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
-	pthread_rwlock_rdlock(&replies->producer_lock);
-	if (rd_kafka_produce(replies->topic, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY, (void *)(uintptr_t)record.start, record.length, NULL, 0, opaque))
+	atomic_fetch_add(&replies->under_way, 1);
+	pthread_rwlock_rdlock(&replies->senders_lock);
+	if (rd_kafka_produce(sender->topic, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY, (void *)(uintptr_t)record.start, record.length, NULL, 0, opaque))
 		error = rd_kafka_last_error();
-	pthread_rwlock_unlock(&replies->producer_lock);
+	pthread_rwlock_unlock(&replies->senders_lock);
+	if (error)
+		atomic_fetch_sub(&replies->under_way, 1);
 	if (error == RD_KAFKA_RESP_ERR__FATAL)
-		atomic_store(&replies->broken, true);
+		atomic_store(&sender->broken, true);
 	return error;
 }
 
@@ -248,12 +310,22 @@ static void land(struct replies *replies, const rd_kafka_message_t *report)
 	replies->setup.acknowledged(replies->setup.context, report->_private);
 }
 
+/* One that was replaced already still reports. */
+static void note_broken(struct replies *replies, const rd_kafka_t *producer)
+{
+	if (producer == replies->prompt.producer)
+		atomic_store(&replies->prompt.broken, true);
+	else if (producer == replies->gathering.producer)
+		atomic_store(&replies->gathering.broken, true);
+}
+
 static void on_report(rd_kafka_t *producer, const rd_kafka_message_t *report, void *opaque)
 {
 	struct replies *replies = opaque;
 	char text[8];
-	if (report->err && producer == replies->producer && rd_kafka_fatal_error(producer, text, sizeof text))
-		atomic_store(&replies->broken, true);
+	atomic_fetch_sub(&replies->under_way, 1);
+	if (report->err && rd_kafka_fatal_error(producer, text, sizeof text))
+		note_broken(replies, producer);
 	if (replies->closing)
 		return;
 	if (report->err)
@@ -274,16 +346,30 @@ static void send_again(struct replies *replies)
 	}
 }
 
+static void serve_sender(struct replies *replies, struct sender *sender)
+{
+	if (!sender->producer)
+		return;
+	rd_kafka_poll(sender->producer, 0);
+	if (atomic_load(&sender->broken))
+		replace_producer(replies, sender);
+}
+
 void replies_serve(struct replies *replies)
 {
-	rd_kafka_poll(replies->producer, 0);
-	if (atomic_load(&replies->broken))
-		replace_producer(replies);
 	int64_t now_ms = clock_monotonic_ms();
+	choose_sender(replies, now_ms); /* before what is acknowledged is no longer seen under way */
+	serve_sender(replies, &replies->prompt);
+	serve_sender(replies, &replies->gathering);
 	if (now_ms < replies->again_ms)
 		return;
 	replies->again_ms = now_ms + AGAIN_MS;
 	send_again(replies);
+}
+
+bool replies_gather(const struct replies *replies)
+{
+	return atomic_load(&replies->gather);
 }
 
 void replies_want_wake(struct replies *replies, bool wanted)
@@ -295,9 +381,12 @@ void replies_close(struct replies *replies, int timeout_ms)
 {
 	if (!replies)
 		return;
+	int64_t until_ms = clock_monotonic_ms() + timeout_ms;
 	replies->closing = true;
-	close_producer(replies->producer, replies->topic, timeout_ms);
-	pthread_rwlock_destroy(&replies->producer_lock);
+	close_sender(&replies->gathering, timeout_ms);
+	int64_t left_ms = until_ms - clock_monotonic_ms();
+	close_sender(&replies->prompt, left_ms > 0 ? (int)left_ms : 0);
+	pthread_rwlock_destroy(&replies->senders_lock);
 	pthread_mutex_destroy(&replies->kept_lock);
 	free(replies);
 }

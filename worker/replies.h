@@ -4,8 +4,13 @@
  * The way back: replies and reports go to the results topic, by whichever thread has one, and are followed
  * until the broker has acknowledged them. What the broker does not take now is kept and sent again; a
  * producer that broke for good is replaced.
+ *
+ * A reply goes at once. Only while many are on their way to the broker those that follow are gathered for two
+ * milliseconds, by a second producer: a request costs the broker as much as many records. Nothing depends on the
+ * order of replies: they go to any partition.
  */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/attributes.h"
@@ -48,6 +53,9 @@ MUST_USE bool replies_send(struct replies *replies, struct outgoing *outgoing, s
 
 /* As replies_send for a text that stands in outgoing->text; by the thread that serves. */
 void replies_send_kept(struct replies *replies, struct outgoing *outgoing);
+
+/* Whether replies are gathered now. Any thread. */
+bool replies_gather(const struct replies *replies);
 
 /* Serves acknowledgements and sends again what is due. One thread, always the same. */
 void replies_serve(struct replies *replies);
