@@ -32,6 +32,8 @@ struct cell {
 	int wake_fd;
 	int rounds_fd;
 	int stop_fd; /* readable for ever once stopping */
+	int lanes_fd; /* counts the lanes that are to begin */
+	atomic_llong lane_asked_ms;
 	atomic_bool failed;
 	atomic_llong stopped_ms;
 	pthread_mutex_t lock; /* of the placements and of adding a queue */
@@ -60,7 +62,8 @@ struct cell *cell_new(const struct settings *settings, const struct sealing *sea
 	cell->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	cell->rounds_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	cell->stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	assert(cell->wake_fd >= 0 && cell->rounds_fd >= 0 && cell->stop_fd >= 0);
+	cell->lanes_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC | EFD_SEMAPHORE);
+	assert(cell->lanes_fd >= 0 && cell->wake_fd >= 0 && cell->rounds_fd >= 0 && cell->stop_fd >= 0);
 	pthread_mutex_init(&cell->lock, NULL);
 	for (int i = 0; i < CELL_THREADS_MAX; i++) {
 		atomic_store(&cell->floors[i], INT64_MAX);
@@ -78,6 +81,7 @@ void cell_free(struct cell *cell)
 	close(cell->wake_fd);
 	close(cell->rounds_fd);
 	close(cell->stop_fd);
+	close(cell->lanes_fd);
 	pthread_mutex_destroy(&cell->lock);
 	measures_close(&cell->measures);
 	free_pointer(&cell);
@@ -416,4 +420,25 @@ int64_t cell_floor(const struct cell *cell)
 		floor = one < floor ? one : floor;
 	}
 	return floor;
+}
+
+#define LANE_EVERY_MS 10000
+
+void cell_ask_for_lane(struct cell *cell)
+{
+	long long before = atomic_load(&cell->lane_asked_ms), now_ms = clock_monotonic_ms();
+	if ((before == 0 || now_ms - before >= LANE_EVERY_MS) && atomic_compare_exchange_strong(&cell->lane_asked_ms, &before, now_ms))
+		signal_fd(cell->lanes_fd);
+}
+
+bool cell_wait_for_lane(struct cell *cell)
+{
+	struct pollfd waited[] = {{.fd = cell->stop_fd, .events = POLLIN}, {.fd = cell->lanes_fd, .events = POLLIN}};
+	uint64_t one;
+	while (!cell_stopping(cell)) {
+		poll(waited, COUNT_OF(waited), -1);
+		if (!cell_stopping(cell) && read(cell->lanes_fd, &one, sizeof one) == sizeof one)
+			return true;
+	}
+	return false;
 }

@@ -124,6 +124,13 @@ void cell_end_life(struct cell *cell);
 void cell_set_life(struct cell *cell, int thread, uint32_t life); /* the thread has nothing left of an earlier one */
 bool cell_life_begun(const struct cell *cell);                    /* all of them have */
 
+/*
+ * --- Further lanes wait until a busy one asks for another; one of them then begins, at most one in ten seconds: the one before must have taken its share.
+ * False: the cell is stopping.
+ */
+void cell_ask_for_lane(struct cell *cell);
+bool cell_wait_for_lane(struct cell *cell);
+
 /* The floor of thread `thread` (0 …): no dispatch of its that is or will be unacknowledged has a smaller epoch. */
 void cell_set_floor(struct cell *cell, int thread, int64_t floor);
 int64_t cell_floor(const struct cell *cell);

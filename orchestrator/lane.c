@@ -22,6 +22,13 @@
 #define BUSY_WAIT_MS 100
 #define FULL_WAIT_MS 1000 /* until a submission that found the backlog full is tried again */
 #define AHEAD_WAIT_MS 2000 /* until a reply of an epoch that the database does not know is tried again */
+#define OPEN_AGAIN_MS 5000 /* after another lane could not be made */
+
+/* A lane is busy that applies so many results a second in statements of so many, or more: then two of them fill the cores better than one (docs/decisions/0016). */
+#define LOAD_MS 1000
+#define BUSY_STATEMENTS 20
+#define BUSY_RESULTS 200
+
 #define WAITING_MAX 1000 /* submissions and claims set aside: beyond this their topics wait */
 
 /* Columns of the apply statement, and of the one for plain successes. */
@@ -48,6 +55,10 @@ struct lane {
 	int64_t full_until_ms;  /* submissions are left where they are until then; 0: there is room */
 	int64_t halted;         /* the generation that this lane has halted */
 	uint32_t life;          /* of the cell, that this lane is in */
+	struct {
+		int64_t since_ms;
+		size_t batches, results;
+	} load; /* of about a second */
 	char name[24];
 };
 
@@ -101,6 +112,7 @@ enum status lane_open(struct cell *cell, int number, struct lane **lane, struct 
 	}
 	made->life = cell_life(cell);
 	cell_set_life(cell, number, made->life);
+	metric_add(cell_measures(cell)->lanes, 1);
 	*lane = made;
 	return E_OK;
 }
@@ -461,11 +473,26 @@ static void apply_one_by_one(struct lane *lane)
 	free_pointer(&replies);
 }
 
+/* Asks for another lane while this one has more to do than it does at once. */
+static void note_load(struct lane *lane)
+{
+	int64_t now_ms = clock_monotonic_ms();
+	lane->load.batches++;
+	lane->load.results += lane->batch->count;
+	if (now_ms - lane->load.since_ms < LOAD_MS)
+		return;
+	if (lane->load.batches >= BUSY_STATEMENTS && lane->load.results >= BUSY_RESULTS * lane->load.batches)
+		cell_ask_for_lane(lane->engine.cell);
+	lane->load.since_ms = now_ms;
+	lane->load.batches = lane->load.results = 0;
+}
+
 static void apply_batch(struct lane *lane)
 {
 	struct error err = {0};
 	if (lane->batch->count == 0)
 		return;
+	note_load(lane);
 	apply_plain(lane);
 	/* Of a life that has ended: its replies come again. */
 	bool removed = lane->life != cell_life(lane->engine.cell);
@@ -505,5 +532,23 @@ void *lane_run(void *argument)
 	}
 	revoked(lane, clock_monotonic_ms() + cell_drain_left_ms(lane->engine.cell));
 	intake_commit(lane->intake, true);
+	return NULL;
+}
+
+void *lane_run_when_needed(void *argument)
+{
+	const struct lane_place *place = argument;
+	struct lane *lane = NULL;
+	struct error err;
+	if (!cell_wait_for_lane(place->cell))
+		return NULL;
+	log_info("another lane begins, one is busy", "lane", LOG_INT(place->number));
+	while (lane_open(place->cell, place->number, &lane, &err)) {
+		log_error("cannot make another lane", "error", err.text);
+		if (!cell_pause(place->cell, OPEN_AGAIN_MS))
+			return NULL;
+	}
+	lane_run(lane);
+	lane_free(lane);
 	return NULL;
 }

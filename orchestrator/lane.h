@@ -11,6 +11,16 @@
 
 struct lane; /* opaque */
 
+/*
+ * The thread's function of a further lane: waits until it is needed, makes it, runs it as lane_run does and frees it. `place`: a struct
+ * lane_place, which must outlive the thread.
+ */
+struct lane_place {
+	struct cell *cell;
+	int number;
+};
+void *lane_run_when_needed(void *place);
+
 /* Makes lane `number` (from 0). The topics must exist. E_FATAL: the settings of Kafka are wrong. */
 MUST_USE enum status lane_open(struct cell *cell, int number, struct lane **lane, struct error *err);
 

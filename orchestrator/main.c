@@ -93,10 +93,11 @@ static void start(pthread_t *thread, void *(*function)(void *), void *argument)
 	}
 }
 
-/* Opens the lanes and runs all threads until the cell stops. */
+/* Opens the first lanes and runs all threads until the cell stops. */
 static enum status run_threads(struct cell *cell, struct keeper *keeper, struct rounds *rounds, struct error *err)
 {
 	struct lane *lanes[CELL_THREADS_MAX] = {0};
+	struct lane_place places[CELL_THREADS_MAX];
 	pthread_t threads[CELL_THREADS_MAX], keeper_thread, rounds_thread;
 	int count = (int)cell_settings(cell)->lanes, started = 0;
 	enum status status = E_OK;
@@ -107,6 +108,10 @@ static enum status run_threads(struct cell *cell, struct keeper *keeper, struct 
 		start(&rounds_thread, rounds_run, rounds);
 		for (; started < count; started++)
 			start(&threads[started], lane_run, lanes[started]);
+		for (; started < (int)cell_settings(cell)->lanes_max; started++) {
+			places[started] = (struct lane_place){cell, started};
+			start(&threads[started], lane_run_when_needed, &places[started]);
+		}
 		log_info("ready", "lanes", LOG_INT(count), "prefix", cell_settings(cell)->topic_prefix);
 		for (int i = 0; i < started; i++)
 			pthread_join(threads[i], NULL);

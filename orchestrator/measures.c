@@ -81,7 +81,7 @@ void measures_open(struct measures *measures, const struct settings *settings)
 		return;
 	measures->metrics = metrics_new(orchestrator_metrics, orchestrator_metrics_count);
 	metric_set(metrics_series(measures->metrics, MEASURE_INFO, (const char *const[]){KSER_VERSION, settings->topic_prefix}), 1);
-	metric_set(series(measures, MEASURE_LANES, NULL), settings->lanes);
+	measures->lanes = series(measures, MEASURE_LANES, NULL);
 	measures->keeper = series(measures, MEASURE_KEEPER, NULL);
 	measures->admission_wait = series(measures, MEASURE_ADMISSION_WAIT, NULL);
 	measures->admitted = series(measures, MEASURE_DISPATCHES, "admission");

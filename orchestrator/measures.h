@@ -44,7 +44,7 @@ enum lag_topic { LAG_RESULTS, LAG_OPERATIONS, LAG_TOPICS };
 
 struct measures {
 	struct metrics *metrics; /* NULL: off */
-	struct metric_series *keeper;
+	struct metric_series *keeper, *lanes;
 	struct metric_series *admission_wait, *admitted, *succeeding;
 	struct metric_series *unacknowledged, *produce_ack;
 	struct metric_series *results[VERDICTS];

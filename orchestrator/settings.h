@@ -13,6 +13,7 @@ struct settings {
 	const char *brokers;
 	const char *topic_prefix;
 	int64_t lanes;
+	int64_t lanes_max;
 	int64_t task_partitions;
 	int64_t result_partitions;
 	int64_t batch;

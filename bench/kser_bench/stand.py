@@ -37,8 +37,13 @@ class Stand:
     def start_orchestrators(self, lanes=None, count=1, metrics=True):
         began = time.monotonic()
         self.orchestrators = [self.processes.start("kser-orchestrator", "--database", self.database, "--brokers", self.brokers, "--topic-prefix", self.prefix,
-                                                   "--lanes", lanes or self.options.lanes, *(METRICS if metrics else ())) for _ in range(count)]
+                                                   *self.lanes(lanes or self.options.lanes), *(METRICS if metrics else ())) for _ in range(count)]
         return self.until_ready(self.orchestrators, began)
+
+    @staticmethod
+    def lanes(number):
+        """None: as it is by default, one that takes another one to help; else exactly so many."""
+        return ("--lanes", number, "--lanes-max", number) if number else ()
 
     def start_workers(self, count=1, slots=None):
         began = time.monotonic()
