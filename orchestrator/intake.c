@@ -204,6 +204,14 @@ enum status intake_open(struct cell *cell, const char *client_id, intake_revoked
 	return E_OK;
 }
 
+int intake_result_partitions(const struct intake *intake)
+{
+	int count = 0;
+	for (int32_t slot = 0; slot < SUBMISSIONS_FROM; slot++)
+		count += intake->partitions[slot].watermark != NULL;
+	return count;
+}
+
 void intake_rejoin(struct intake *intake)
 {
 	struct error err;

@@ -47,6 +47,9 @@ void intake_measure_lag(struct intake *intake);
 /* Whether submissions are left with the broker for now. Also of partitions that are assigned later. */
 void intake_pause_submissions(struct intake *intake, bool pause);
 
+/* How many partitions of the topic of results are assigned. */
+int intake_result_partitions(const struct intake *intake);
+
 /* Leaves the group and joins it again: all that was not committed comes once more. */
 void intake_rejoin(struct intake *intake);
 

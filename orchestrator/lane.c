@@ -24,10 +24,13 @@
 #define AHEAD_WAIT_MS 2000 /* until a reply of an epoch that the database does not know is tried again */
 #define OPEN_AGAIN_MS 5000 /* after another lane could not be made */
 
-/* A lane is busy that applies so many results a second in statements of so many, or more: then two of them fill the cores better than one (docs/decisions/0016). */
+/*
+ * A lane is busy that within a second deals with so many results, in batches of so many or more on average (or of half of what a batch may have):
+ * then two of them fill the cores better than one (docs/decisions/0016-another-lane-when-one-is-busy.md).
+ */
 #define LOAD_MS 1000
-#define BUSY_STATEMENTS 20
-#define BUSY_RESULTS 200
+#define BUSY_RESULTS 4000
+#define BUSY_BATCH 200
 
 #define WAITING_MAX 1000 /* submissions and claims set aside: beyond this their topics wait */
 
@@ -58,7 +61,7 @@ struct lane {
 	struct {
 		int64_t since_ms;
 		size_t batches, results;
-	} load; /* of about a second */
+	} load; /* of the last second */
 	char name[24];
 };
 
@@ -101,6 +104,7 @@ enum status lane_open(struct cell *cell, int number, struct lane **lane, struct 
 	struct lane *made = xcalloc(1, sizeof *made);
 	snprintf(made->name, sizeof made->name, "lane-%d", number);
 	made->engine = (struct engine){.cell = cell, .who = made->name, .thread = number};
+	made->life = cell_life(cell); /* before the dispatcher reads it: one that ends meanwhile ends for both */
 	made->batch = batch_new();
 	made->busy = xcalloc(BATCH_REPLIES_MAX, sizeof *made->busy);
 	enum status status = dispatcher_open(cell, made->name, acknowledged, made, &made->engine.dispatcher, err);
@@ -110,7 +114,6 @@ enum status lane_open(struct cell *cell, int number, struct lane **lane, struct 
 		lane_free(made);
 		return status;
 	}
-	made->life = cell_life(cell);
 	cell_set_life(cell, number, made->life);
 	metric_add(cell_measures(cell)->lanes, 1);
 	*lane = made;
@@ -473,7 +476,14 @@ static void apply_one_by_one(struct lane *lane)
 	free_pointer(&replies);
 }
 
-/* Asks for another lane while this one has more to do than it does at once. */
+/* Whether another lane would help, and would be given partitions. */
+static bool is_busy(const struct lane *lane)
+{
+	size_t half = (size_t)cell_settings(lane->engine.cell)->batch / 2, least = half < BUSY_BATCH ? half : BUSY_BATCH;
+	return lane->load.results >= BUSY_RESULTS && lane->load.results >= least * lane->load.batches && intake_result_partitions(lane->intake) > 1;
+}
+
+
 static void note_load(struct lane *lane)
 {
 	int64_t now_ms = clock_monotonic_ms();
@@ -481,7 +491,7 @@ static void note_load(struct lane *lane)
 	lane->load.results += lane->batch->count;
 	if (now_ms - lane->load.since_ms < LOAD_MS)
 		return;
-	if (lane->load.batches >= BUSY_STATEMENTS && lane->load.results >= BUSY_RESULTS * lane->load.batches)
+	if (now_ms - lane->load.since_ms < 2 * LOAD_MS && is_busy(lane))
 		cell_ask_for_lane(lane->engine.cell);
 	lane->load.since_ms = now_ms;
 	lane->load.batches = lane->load.results = 0;
@@ -542,12 +552,12 @@ void *lane_run_when_needed(void *argument)
 	struct error err;
 	if (!cell_wait_for_lane(place->cell))
 		return NULL;
-	log_info("another lane begins, one is busy", "lane", LOG_INT(place->number));
 	while (lane_open(place->cell, place->number, &lane, &err)) {
 		log_error("cannot make another lane", "error", err.text);
 		if (!cell_pause(place->cell, OPEN_AGAIN_MS))
 			return NULL;
 	}
+	log_info("another lane begins, one is busy", "lane", LOG_INT(place->number));
 	lane_run(lane);
 	lane_free(lane);
 	return NULL;

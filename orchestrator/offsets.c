@@ -25,8 +25,8 @@ struct offsets {
 
 static enum status open_client(struct offsets *offsets, struct error *err)
 {
-	static struct property committed_or_not = {(char *)"isolation.level", (char *)"read_uncommitted"};
-	struct properties all = properties_joined(offsets->user, &(struct properties){&committed_or_not, 1});
+	static struct property read_all = {(char *)"isolation.level", (char *)"read_uncommitted"};
+	struct properties all = properties_joined(offsets->user, &(struct properties){&read_all, 1});
 	enum status status = kafka_producer(offsets->brokers, &all, "rounds", NULL, NULL, &offsets->client, err);
 	properties_clear(&all);
 	return status;

@@ -17,7 +17,7 @@ static const struct setting settings[] = {
 	{.name = "lanes", .kind = SETTING_INTEGER, .offset = AT(lanes), .fallback = "1", .min = 1, .max = 64,
 		.help = "threads that apply results from the start, each with a database connection of its own"},
 	{.name = "lanes-max", .kind = SETTING_INTEGER, .offset = AT(lanes_max), .fallback = "2", .min = 1, .max = 64,
-		.help = "beyond lanes another one begins whenever one is busy with large batches, up to so many; they stay"},
+		.help = "beyond lanes another one begins when one is busy with large batches, up to so many in all; they stay"},
 	{.name = "task-partitions", .kind = SETTING_INTEGER, .offset = AT(task_partitions), .fallback = "12", .min = 1, .max = PARTITIONS_MAX,
 		.help = "partitions of a topic of tasks, when this program creates it: the most workers that share a queue"},
 	{.name = "result-partitions", .kind = SETTING_INTEGER, .offset = AT(result_partitions), .fallback = "4", .min = 1, .max = PARTITIONS_MAX,

@@ -27,9 +27,9 @@
 #define GATHER_MS 100
 #define GATHER_LINGER_MS "2"
 
-/* For the topic, when the second producer begins; and before it is tried again. */
-#define PREPARE_MS 1000
-#define PREPARE_AGAIN_MS 10000
+/* How long the second producer, when it begins, waits for the topic; and until it asks again. */
+#define PREPARE_MS 20
+#define PREPARE_AGAIN_MS 500
 
 /* A producer, and what is left to it. */
 struct sender {
@@ -154,6 +154,11 @@ static void replace_producer(struct replies *replies, struct sender *sender)
 	sender->topic = fresh.topic;
 	pthread_rwlock_unlock(&replies->senders_lock);
 	atomic_store(&sender->broken, false);
+	if (sender == &replies->gathering) {
+		replies->prepared = false;
+		replies->gather_until_ms = 0;
+		atomic_store(&replies->gather, false);
+	}
 	close_sender(&old, 0);
 }
 
@@ -174,11 +179,11 @@ static bool can_gather(struct replies *replies, int64_t now_ms)
 	return replies->prepared;
 }
 
-static void choose_sender(struct replies *replies, int64_t now_ms)
+static void choose_sender(struct replies *replies)
 {
-	if (atomic_load(&replies->under_way) >= GATHER_UNDER_WAY && can_gather(replies, now_ms))
-		replies->gather_until_ms = now_ms + GATHER_MS;
-	atomic_store(&replies->gather, now_ms < replies->gather_until_ms);
+	if (atomic_load(&replies->under_way) >= GATHER_UNDER_WAY && can_gather(replies, clock_monotonic_ms()))
+		replies->gather_until_ms = clock_monotonic_ms() + GATHER_MS;
+	atomic_store(&replies->gather, clock_monotonic_ms() < replies->gather_until_ms);
 }
 
 /* ---- sending ---- */
@@ -204,7 +209,7 @@ static void keep(struct replies *replies, struct outgoing *outgoing)
 
 static rd_kafka_resp_err_t produce(struct replies *replies, struct slice record, void *opaque)
 {
-	struct sender *sender = replies_gather(replies) ? &replies->gathering : &replies->prompt;
+	struct sender *sender = replies_are_gathered(replies) ? &replies->gathering : &replies->prompt;
 	rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
 	atomic_fetch_add(&replies->under_way, 1);
 	pthread_rwlock_rdlock(&replies->senders_lock);
@@ -357,17 +362,17 @@ static void serve_sender(struct replies *replies, struct sender *sender)
 
 void replies_serve(struct replies *replies)
 {
-	int64_t now_ms = clock_monotonic_ms();
-	choose_sender(replies, now_ms); /* before what is acknowledged is no longer seen under way */
+	choose_sender(replies); /* before what is acknowledged is no longer seen under way */
 	serve_sender(replies, &replies->prompt);
 	serve_sender(replies, &replies->gathering);
+	int64_t now_ms = clock_monotonic_ms();
 	if (now_ms < replies->again_ms)
 		return;
 	replies->again_ms = now_ms + AGAIN_MS;
 	send_again(replies);
 }
 
-bool replies_gather(const struct replies *replies)
+bool replies_are_gathered(const struct replies *replies)
 {
 	return atomic_load(&replies->gather);
 }
@@ -383,9 +388,9 @@ void replies_close(struct replies *replies, int timeout_ms)
 		return;
 	int64_t until_ms = clock_monotonic_ms() + timeout_ms;
 	replies->closing = true;
-	close_sender(&replies->gathering, timeout_ms);
+	close_sender(&replies->prompt, timeout_ms); /* meanwhile the other one has sent what it had gathered */
 	int64_t left_ms = until_ms - clock_monotonic_ms();
-	close_sender(&replies->prompt, left_ms > 0 ? (int)left_ms : 0);
+	close_sender(&replies->gathering, left_ms > 0 ? (int)left_ms : 0);
 	pthread_rwlock_destroy(&replies->senders_lock);
 	pthread_mutex_destroy(&replies->kept_lock);
 	free(replies);

@@ -55,7 +55,7 @@ MUST_USE bool replies_send(struct replies *replies, struct outgoing *outgoing, s
 void replies_send_kept(struct replies *replies, struct outgoing *outgoing);
 
 /* Whether replies are gathered now. Any thread. */
-bool replies_gather(const struct replies *replies);
+bool replies_are_gathered(const struct replies *replies);
 
 /* Serves acknowledgements and sends again what is due. One thread, always the same. */
 void replies_serve(struct replies *replies);
@@ -63,5 +63,5 @@ void replies_serve(struct replies *replies);
 /* Whether `wake` is wanted: set it, then serve, then sleep. */
 void replies_want_wake(struct replies *replies, bool wanted);
 
-/* Waits for what is on its way, at most `timeout_ms`; no callback is called any more. NULL is allowed. */
+/* Waits for what is on its way, at most `timeout_ms` (and half a second for each producer to end); no callback is called any more. NULL is allowed. */
 void replies_close(struct replies *replies, int timeout_ms);
