@@ -483,7 +483,7 @@ static bool is_busy(const struct lane *lane)
 	return lane->load.results >= BUSY_RESULTS && lane->load.results >= least * lane->load.batches && intake_result_partitions(lane->intake) > 1;
 }
 
-
+/* Looks once a second whether another lane is to be asked for; a load that was interrupted does not count. */
 static void note_load(struct lane *lane)
 {
 	int64_t now_ms = clock_monotonic_ms();

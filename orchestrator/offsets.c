@@ -26,10 +26,8 @@ struct offsets {
 static enum status open_client(struct offsets *offsets, struct error *err)
 {
 	static struct property read_all = {(char *)"isolation.level", (char *)"read_uncommitted"};
-	struct properties all = properties_joined(offsets->user, &(struct properties){&read_all, 1});
-	enum status status = kafka_producer(offsets->brokers, &all, "rounds", NULL, NULL, &offsets->client, err);
-	properties_clear(&all);
-	return status;
+	struct properties all CLEANUP(properties_clear) = properties_joined(offsets->user, &(struct properties){&read_all, 1});
+	return kafka_producer(offsets->brokers, &all, "rounds", NULL, NULL, &offsets->client, err);
 }
 
 enum status offsets_open(const char *brokers, const struct properties *user, struct offsets **offsets, struct error *err)

@@ -82,9 +82,7 @@ struct kser_worker {
 	char group[250];
 	char launcher[PATH_MAX];
 	struct command_host commands;
-	struct properties properties; /* the list is ours, its texts are not */
-	char session[24];
-	char interval[24];
+	struct properties properties;
 	int wake_fd;
 	atomic_bool stopping;
 	struct hand hand;
@@ -187,20 +185,16 @@ static void find_launcher(struct kser_worker *worker)
 /* What the user set comes last and counts. Each client ignores what is of the other kind. */
 static void set_properties(struct kser_worker *worker)
 {
-	const struct properties *user = &worker->settings.kafka;
-	snprintf(worker->session, sizeof worker->session, "%" PRId64, worker->settings.session_ms);
-	snprintf(worker->interval, sizeof worker->interval, "%" PRId64, worker->settings.session_ms / 4);
-	const struct property own[] = {
-		{session_property, worker->session},
-		{interval_property, worker->interval},
+	char session[24], interval[24];
+	snprintf(session, sizeof session, "%" PRId64, worker->settings.session_ms);
+	snprintf(interval, sizeof interval, "%" PRId64, worker->settings.session_ms / 4);
+	struct property own[] = {
+		{session_property, session},
+		{interval_property, interval},
 		/* The I/O thread polls whatever tasks do, but not while it waits for room; only a dead process is to lose its partitions. */
 		{poll_property, poll_value},
 	};
-	struct property *list = xcalloc(COUNT_OF(own) + user->count, sizeof *list);
-	memcpy(list, own, sizeof own);
-	for (size_t i = 0; i < user->count; i++)
-		list[COUNT_OF(own) + i] = user->list[i];
-	worker->properties = (struct properties){list, COUNT_OF(own) + user->count};
+	worker->properties = properties_joined(&(struct properties){own, COUNT_OF(own)}, &worker->settings.kafka);
 }
 
 struct kser_worker *kser_worker_new(int argc, char **argv, int *status)
@@ -268,7 +262,7 @@ void kser_worker_free(struct kser_worker *worker)
 	queue_free(worker->queue);
 	entrypoints_clear(&worker->entrypoints);
 	buffer_clear(&worker->mistakes);
-	free(worker->properties.list);
+	properties_clear(&worker->properties);
 	worker_settings_clear(&worker->settings);
 	free(worker);
 }
