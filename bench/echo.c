@@ -10,12 +10,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/kafka.h"
 #include "common/memory.h"
 
-enum { BATCH = 1000, BYTES_MAX = 2000, SAMPLES_MAX = 4000000, TIMEOUT_MS = 30000 };
+enum { BATCH = 1000, BYTES_MAX = 2000, SAMPLES_MAX = 4000000, TIMEOUT_MS = 30000, RETRY_MS = 20 };
 
 /* One thread's clients: what it reads and where it writes. */
 struct side {
@@ -42,14 +43,25 @@ static void check(enum status status, const struct error *err)
 		die(err->text);
 }
 
+/* The topic's present end. A partition that was made just now has no leader for a moment, and librdkafka gives up at once then. */
+static int64_t end_of(rd_kafka_t *consumer, const char *topic)
+{
+	int64_t low, high, until_ms = clock_monotonic_ms() + TIMEOUT_MS;
+	rd_kafka_resp_err_t error;
+	while ((error = rd_kafka_query_watermark_offsets(consumer, topic, 0, &low, &high, TIMEOUT_MS)) && clock_monotonic_ms() < until_ms)
+		usleep(RETRY_MS * 1000);
+	if (error) {
+		fprintf(stderr, "bench-echo: could not read the end of %s: %s\n", topic, rd_kafka_err2str(error));
+		exit(EXIT_FAILURE);
+	}
+	return high;
+}
+
 /* Reads from the topic's present end. */
 static void assign(rd_kafka_t *consumer, const char *topic)
 {
-	int64_t low, high;
-	if (rd_kafka_query_watermark_offsets(consumer, topic, 0, &low, &high, TIMEOUT_MS))
-		die("could not read the end of a topic");
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-	rd_kafka_topic_partition_list_add(list, topic, 0)->offset = high;
+	rd_kafka_topic_partition_list_add(list, topic, 0)->offset = end_of(consumer, topic);
 	rd_kafka_assign(consumer, list);
 	rd_kafka_topic_partition_list_destroy(list);
 }
