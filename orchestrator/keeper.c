@@ -19,6 +19,8 @@
 
 #define AWAKE_LOOK_MS 5   /* between two looks for due tasks while there were some */
 #define AWAKE_FOR_MS 100  /* how long without any until it sleeps */
+#define GATHER_PART 16    /* such a part of a window is gathered before it is filled again */
+#define GATHER_MS 20      /* or as many places as become free in this time */
 #define COUNT_MS 1000     /* between two counts of the windows; also the safety net: a wake-up can be missed */
 #define PACE_MAX_MS 10000 /* between two counts, or two looks for gauges, that take long: at most */
 #define SWEEP_MS 10000         /* between two looks for what has expired, and how much at a time */
@@ -32,7 +34,7 @@
 
 /* Columns of the statements. */
 enum { REGISTERED, GENERATION, EPOCH, KEEPER, IN_FLIGHT, OVERDUE, STOPS, REDRIVE };
-enum { QUEUE, FREE, FULL_PARTITIONS, SPARE };
+enum { QUEUE, FREE, FULL_PARTITIONS, SPARE, WINDOW };
 enum { RESULT = 14, WAITED };
 enum { OF_QUEUE, OLDEST_DUE, BACKLOG, RUNNING, WORKERS, CLAIMS, DEAD };
 
@@ -59,6 +61,8 @@ struct keeper {
 	int64_t stops_ms;   /* when open stops were told last */
 	int64_t busy_ms;  /* when something was admitted or told last */
 	int free[QUEUES_MAX];     /* places in the windows: as counted, less what was admitted, more what ended here */
+	int window[QUEUES_MAX];   /* as counted last */
+	int64_t admitted_ms[QUEUES_MAX]; /* when the last admission began */
 	bool empty[QUEUES_MAX];   /* the last look found less than there was room for */
 	bool warm[QUEUES_MAX];    /* the producer knows the topic: the first dispatch does not wait for that */
 	int64_t spare_ms[QUEUES_MAX]; /* when free slots were told last */
@@ -190,12 +194,18 @@ static void fill(struct keeper *keeper, int queue)
 	keeper->empty[queue] = false;
 	while (keeper->free[queue] > 0 && !keeper->empty[queue] && !beat_is_due(keeper) && !cell_stopping(keeper->engine.cell)) {
 		int places = keeper->free[queue] < BATCH_REPLIES_MAX ? keeper->free[queue] : BATCH_REPLIES_MAX;
+		keeper->admitted_ms[queue] = clock_monotonic_ms();
 		int admitted = admit(keeper, queue, places);
 		keeper->free[queue] -= admitted;
 		keeper->empty[queue] = admitted < places;
 		if (admitted > 0)
 			keeper->busy_ms = clock_monotonic_ms();
 	}
+}
+
+bool keeper_gathers(int free, int window, int64_t since_ms)
+{
+	return free < window / GATHER_PART && since_ms < GATHER_MS;
 }
 
 /* `look`: also where nothing was due before. Without the role only what our own lanes made free may be filled. */
@@ -205,6 +215,8 @@ static void fill_all(struct keeper *keeper, bool look)
 		keeper->look_ms = clock_monotonic_ms();
 	for (int queue = 0; queue < cell_queue_count(keeper->engine.cell); queue++) {
 		keeper->free[queue] += cell_take_free(keeper->engine.cell, queue);
+		if (!keeper->empty[queue] && keeper_gathers(keeper->free[queue], keeper->window[queue], clock_monotonic_ms() - keeper->admitted_ms[queue]))
+			continue;
 		if (look || !keeper->empty[queue])
 			fill(keeper, queue);
 		if (!keeper->role)
@@ -268,6 +280,7 @@ static void count_windows(struct keeper *keeper)
 		if (queue < 0)
 			continue;
 		note_full(keeper, queue, rows, row);
+		keeper->window[queue] = row_int4(rows, row, WINDOW);
 		if (!keeper->role)
 			continue;
 		cell_take_free(keeper->engine.cell, queue);

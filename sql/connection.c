@@ -26,7 +26,7 @@ struct connection {
  * is waited for less long than a deadlock is looked for; nothing of ours runs for long.
  */
 static const char engine_options[] =
-	"-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
+	"-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c enable_memoize=off"
 	" -c jit=off -c lock_timeout=100ms -c statement_timeout=30s -c idle_in_transaction_session_timeout=10s"
 	" -c synchronous_commit=on -c default_transaction_isolation=read\\ committed"
 	" -c tcp_keepalives_idle=2 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=3 -c tcp_user_timeout=5000";

@@ -172,3 +172,14 @@ def test_what_was_ended_without_its_worker_is_tried_again_by_force(cell, kafka, 
     ledger.open()
     cell.worker()
     assert cell.wait(id, 60)["SUCCESS"] == 1
+
+
+def test_a_single_place_that_becomes_free_in_a_full_window_is_filled(cell, ledger):
+    """Places are gathered while tasks wait for them, but not for long."""
+    cell.database.query("update kser.queues set window_size = 320")
+    cell.orchestrator()
+    cell.wait_for_orchestrators(1)
+    cell.submit_many([{"name": "n", "tasks": [ledger.note()]} for _ in range(400)])
+    for window in (320, 321):
+        cell.database.query("update kser.queues set window_size = %s", window)
+        wait_until(lambda: cell.database.value("select count(*) from kser.tasks where status = 'RUNNING'") == window, 30, f"{window} tasks to be admitted")

@@ -18,7 +18,7 @@ from support.postgres import Postgres
 ROOT = Path(__file__).resolve().parents[2]
 
 # As the engine's own connections are (sql/connection.c); plans are made once and kept.
-ENGINE = ("-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
+ENGINE = ("-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c enable_memoize=off"
           " -c jit=off -c lock_timeout=100ms -c client_min_messages=error")
 
 # Commits survive a crash of the programs, not of the machine: nothing here crashes the server. The simulator vacuums between

@@ -8,7 +8,7 @@ import psycopg2.extras
 import pytest
 
 # The settings of the engine's own connections, as the programs make them.
-ENGINE = ("-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
+ENGINE = ("-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c enable_memoize=off"
           " -c jit=off -c lock_timeout=100ms")
 
 

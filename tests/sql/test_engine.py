@@ -247,6 +247,17 @@ def test_a_beat_counts_what_has_grown_and_passes_over_what_is_locked(engine, ano
     assert counted(engine, "claims") == counted(engine, "tasks") == 1000
 
 
+def test_a_session_looks_for_growth_now_and_then(engine):
+    engine.rows("vacuum analyze")
+    many_submitted(engine, 1000)
+    for looked_at, seen in (("clock_timestamp()", False), ("clock_timestamp() - interval '1 s'", True)):
+        engine.rows(f"select set_config('kser.growth_looked_at', ({looked_at})::text, false), kser.count_grown()")
+        assert (counted(engine, "tasks") == 1000) is seen
+    many_submitted(engine, 3000)
+    engine.rows("select set_config('kser.growth_looked_at', (clock_timestamp() + interval '1 h')::text, false), kser.count_grown()")
+    assert counted(engine, "tasks") == 4000, "the clock was set back"
+
+
 def test_rows_of_an_open_submit_are_counted_when_it_has_committed(engine, another):
     engine.rows("vacuum analyze")
     other, instance = another(autocommit=False), uuid.uuid4()
