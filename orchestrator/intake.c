@@ -26,7 +26,8 @@ struct assigned {
 	int64_t committed;
 	bool again;    /* what was committed was refused */
 	int64_t start; /* where the group had committed; START_UNKNOWN, or OFFSET_BEGINNING: nowhere. Known only where metrics are on */
-	int64_t last;  /* received */
+	int64_t last;  /* received; -1: nothing yet */
+	bool paused;
 	uint32_t life; /* grows whenever the watermark is another one, so that late acknowledgements are told apart */
 };
 
@@ -115,12 +116,20 @@ static void forget(struct intake *intake)
 			renew(&intake->partitions[slot], NULL);
 }
 
+/*
+ * Pauses or resumes the partitions of submissions as it is wanted. Not those of which nothing has come yet: librdkafka may be starting them in its own thread, and would
+ * drop that for what is asked from here at the same moment (see worker/membership.c). What was paused is resumed before it is given back.
+ */
 static void pause_submissions(struct intake *intake)
 {
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-	for (int32_t slot = SUBMISSIONS_FROM; slot < 2 * PARTITIONS_MAX; slot++)
-		if (intake->partitions[slot].watermark)
-			rd_kafka_topic_partition_list_add(list, intake->operations, slot - SUBMISSIONS_FROM);
+	for (int32_t slot = SUBMISSIONS_FROM; slot < 2 * PARTITIONS_MAX; slot++) {
+		struct assigned *assigned = &intake->partitions[slot];
+		if (!assigned->watermark || assigned->last < 0 || assigned->paused == intake->paused)
+			continue;
+		assigned->paused = intake->paused;
+		rd_kafka_topic_partition_list_add(list, intake->operations, slot - SUBMISSIONS_FROM);
+	}
 	if (list->cnt > 0)
 		(void)(intake->paused ? rd_kafka_pause_partitions(intake->consumer, list) : rd_kafka_resume_partitions(intake->consumer, list));
 	rd_kafka_topic_partition_list_destroy(list);
@@ -132,8 +141,6 @@ static void assign(struct intake *intake, const rd_kafka_topic_partition_list_t 
 	for (int i = 0; i < list->cnt; i++)
 		renew(&intake->partitions[slot_of(intake, list->elems[i].topic, list->elems[i].partition)], watermark_new());
 	rd_kafka_assign(intake->consumer, list);
-	if (intake->paused)
-		pause_submissions(intake);
 }
 
 static void rebalance(rd_kafka_t *consumer, rd_kafka_resp_err_t event, rd_kafka_topic_partition_list_t *list, void *opaque)
@@ -153,6 +160,7 @@ static void rebalance(rd_kafka_t *consumer, rd_kafka_resp_err_t event, rd_kafka_
 		commit(intake, true);
 	log_info(lost ? "partitions lost" : "partitions handed over", "count", LOG_INT(list->cnt), "open", LOG_INT(intake_open_records(intake)));
 	forget(intake);
+	rd_kafka_resume_partitions(intake->consumer, list);
 	rd_kafka_assign(intake->consumer, NULL);
 }
 
@@ -260,10 +268,14 @@ rd_kafka_message_t *intake_next(struct intake *intake, int timeout_ms)
 	}
 	if (record->offset <= assigned->last) {
 		log_warning("the topic's offsets went back", "topic", rd_kafka_topic_name(record->rkt), "from", LOG_INT(assigned->last), "to", LOG_INT(record->offset));
+		bool paused = assigned->paused;
 		renew(assigned, watermark_new());
+		assigned->paused = paused;
 	}
 	assigned->last = record->offset;
 	watermark_begin(assigned->watermark, record->offset);
+	if (intake->paused && !assigned->paused && origin_is_submission(intake_origin(intake, record)))
+		pause_submissions(intake);
 	return record;
 }
 

@@ -93,11 +93,17 @@ bool membership_holds(const struct membership *membership, const rd_kafka_topic_
 	return false;
 }
 
-/* ---- pausing ---- */
+/*
+ * ---- pausing ----
+ *
+ * librdkafka (2.0 at least) numbers what is to be done with a partition before it queues it, and drops what comes to its turn behind a higher number. What an application's
+ * thread asks for while the client's own thread is starting a partition may so cancel the start: the partition stays assigned and is never read. Hence nothing is asked for
+ * between the assignment and the first record, and what was paused is resumed before it is given back, when nothing is started, not when it comes again.
+ */
 
 static bool is_to_pause(const struct membership *membership, const struct partition *partition)
 {
-	return !partition->paused && (membership->all_paused || partition_is_full(partition, WORKER_AHEAD_MAX));
+	return !partition->paused && partition_is_read(partition) && (membership->all_paused || partition_is_full(partition, WORKER_AHEAD_MAX));
 }
 
 static bool is_to_resume(const struct membership *membership, const struct partition *partition)
@@ -208,14 +214,10 @@ static void assign(struct membership *membership, rd_kafka_topic_partition_list_
 		log_error("could not take up partitions", "error", rd_kafka_err2str(error));
 	if (list->cnt > 0 && !error)
 		ask_for_ends(membership, list);
-	/* One that we had paused and got again may still be. */
-	rd_kafka_resume_partitions(membership->member.consumer, list);
-	if (membership->all_paused)
-		membership_pause(membership);
 	log_info("partitions assigned", "topic", membership->setup.topic, "count", LOG_INT(list->cnt));
 }
 
-static void revoke(struct membership *membership, const rd_kafka_topic_partition_list_t *list)
+static void revoke(struct membership *membership, rd_kafka_topic_partition_list_t *list)
 {
 	const struct membership_setup *setup = &membership->setup;
 	bool lost = rd_kafka_assignment_lost(membership->member.consumer) != 0;
@@ -224,6 +226,8 @@ static void revoke(struct membership *membership, const rd_kafka_topic_partition
 			membership_find(membership, list->elems[i].partition)->revoked = true;
 	setup->revoked(setup->context, list, lost);
 	bool left = membership_holds(membership, list);
+	/* All: of one that a rebalance found being resumed the client may not have heard it. */
+	rd_kafka_resume_partitions(membership->member.consumer, list);
 	rd_kafka_assign(membership->member.consumer, NULL);
 	for (int i = 0; i < list->cnt; i++)
 		if (membership_find(membership, list->elems[i].partition))

@@ -74,7 +74,7 @@ void membership_want_all_paused(struct membership *membership, bool all);
 /* Whether all are to be paused. */
 bool membership_is_all_paused(const struct membership *membership);
 
-/* Pauses those that are to be. */
+/* Pauses those that are to be and of which a record has come: call it again when one has. */
 void membership_pause(struct membership *membership);
 
 /* Resumes those that are not to be paused; one that was full when half of it is finished, so that it is not paused again at once. */

@@ -52,9 +52,14 @@ static void teardown(void)
 	rd_kafka_destroy(stage.owner);
 }
 
+static void write_to(const char *topic)
+{
+	cr_assert_eq(rd_kafka_producev(stage.owner, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(0), RD_KAFKA_V_VALUE((void *)(uintptr_t)"x", 1), RD_KAFKA_V_END), 0);
+}
+
 static void write_one(void)
 {
-	cr_assert_eq(rd_kafka_producev(stage.owner, RD_KAFKA_V_TOPIC("t.results"), RD_KAFKA_V_PARTITION(0), RD_KAFKA_V_VALUE((void *)(uintptr_t)"x", 1), RD_KAFKA_V_END), 0);
+	write_to("t.results");
 }
 
 /* Receives the next reply. */
@@ -168,4 +173,18 @@ Test(intake, a_lane_that_cannot_join_anew_ends_its_process, .init = setup, .fini
 	cr_assert_null(intake_next(stage.intake, 0));
 	cr_assert_eq(intake_open_records(stage.intake), 0);
 	intake_commit(stage.intake, true);
+}
+
+/* The client may still be starting a partition that was just assigned, and must not be disturbed. */
+Test(intake, submissions_are_paused_from_their_first_record_on, .init = setup, .fini = teardown, .timeout = 60)
+{
+	intake_pause_submissions(stage.intake, true);
+	write_to("t.operations");
+	cr_assert(origin_is_submission(receive_one()));
+	write_to("t.operations");
+	cr_assert_eq(rd_kafka_flush(stage.owner, WAIT_MS), 0);
+	write_one();
+	cr_assert_not(origin_is_submission(receive_one()));
+	intake_pause_submissions(stage.intake, false);
+	cr_assert(origin_is_submission(receive_one()));
 }
