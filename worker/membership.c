@@ -93,9 +93,9 @@ bool membership_holds(const struct membership *membership, const rd_kafka_topic_
 	return false;
 }
 
+/* ---- pausing ---- */
+
 /*
- * ---- pausing ----
- *
  * librdkafka (2.0 at least) numbers what is to be done with a partition before it queues it, and drops what comes to its turn behind a higher number. What an application's
  * thread asks for while the client's own thread is starting a partition may so cancel the start: the partition stays assigned and is never read. Hence nothing is asked for
  * between the assignment and the first record, and what was paused is resumed before it is given back, when nothing is started, not when it comes again.

@@ -41,13 +41,13 @@ def command_line(pid):
 
 
 def descendants(pid):
-    """The processes below `pid`, with their command lines: {pid: text}."""
+    """The processes below `pid`, with their command lines: {pid: text}. One that is ending has none any more."""
     parents = {int(entry.name): parent_of(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()}
     found, added = {pid}, True
     while added:
         added = {child for child, parent in parents.items() if parent in found} - found
         found |= added
-    return {child: line for child in found - {pid} if (line := command_line(child)) is not None}
+    return {child: line for child in found - {pid} if (line := command_line(child))}
 
 
 def left_behind(temporary):
