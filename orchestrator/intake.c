@@ -118,7 +118,7 @@ static void forget(struct intake *intake)
 
 /*
  * Pauses or resumes the partitions of submissions as it is wanted. Not those of which nothing has come yet: librdkafka may be starting them in its own thread, and would
- * drop that for what is asked from here at the same moment (see worker/membership.c). What was paused is resumed before it is given back.
+ * drop that for what is asked from here at the same moment. What was paused is resumed before it is given back.
  */
 static void pause_submissions(struct intake *intake)
 {
@@ -274,7 +274,7 @@ rd_kafka_message_t *intake_next(struct intake *intake, int timeout_ms)
 	}
 	assigned->last = record->offset;
 	watermark_begin(assigned->watermark, record->offset);
-	if (intake->paused && !assigned->paused && origin_is_submission(intake_origin(intake, record)))
+	if (intake->paused && !assigned->paused && assigned >= &intake->partitions[SUBMISSIONS_FROM])
 		pause_submissions(intake);
 	return record;
 }

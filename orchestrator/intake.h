@@ -44,7 +44,7 @@ void intake_commit(struct intake *intake, bool now);
 /* Once a second, when metrics are on: how far what is committed is behind. */
 void intake_measure_lag(struct intake *intake);
 
-/* Whether submissions are left with the broker for now. Also of partitions that are assigned later. */
+/* Whether submissions are left with the broker for now. Also of partitions that are assigned later, from their first record on. */
 void intake_pause_submissions(struct intake *intake, bool pause);
 
 /* How many partitions of the topic of results are assigned. */

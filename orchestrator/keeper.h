@@ -20,8 +20,7 @@ void *keeper_run(void *keeper);
 void keeper_free(struct keeper *keeper);
 
 /*
- * Whether the next admission may wait when more tasks wait than there are places: of a window of `window` places less than a sixteenth,
- * `free`, has become free in the `since_ms` since the last one, and these are less than 20. An admission of a hundred costs the server a quarter less for each
- * task than one of forty. A number only; any thread.
+ * Whether a queue in which more tasks wait than there are places is left for a moment, so that the next admission is of many: while `free` is less than a sixteenth of `window`
+ * and the last admission is less than 20 ms ago (`since_ms`). Decides by numbers only; any thread.
  */
 bool keeper_gathers(int free, int window, int64_t since_ms);

@@ -6,7 +6,7 @@
 --
 -- Pages tell at once, but not all: a count sees the pages of a submit that is open and not its rows, and a purge leaves pages that are filled again. Rows are
 -- told some seconds late. A table that somebody has locked as a whole (`vacuum full`) is left for the next time. A session looks ten times a second at most: an
--- admission under load asks more often, and a look costs as much as the admission of ten tasks.
+-- admission under load asks more often, and a look costs as much as the admission of twenty tasks.
 create or replace function kser.count_grown() returns void language plpgsql volatile security definer set search_path = pg_catalog, kser, pg_temp
 set lock_timeout = '1ms' set client_min_messages = error as $$ -- that `analyze` passes over a table is no news
 declare

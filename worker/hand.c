@@ -35,11 +35,6 @@ void partition_let_go(struct partition *partition)
 	free_if_unused(partition);
 }
 
-bool partition_is_read(const struct partition *partition)
-{
-	return partition->first >= 0 || partition->spares > 0;
-}
-
 bool partition_is_full(const struct partition *partition, int64_t most)
 {
 	return partition->end - partition->committed >= most;

@@ -29,6 +29,7 @@ struct partition {
 	size_t spares;      /* records of it that came and wait for room */
 	bool revoked;       /* nothing of it may be started any more */
 	bool let_go;        /* freed with the last hold */
+	bool read;          /* a record of it has come since it was assigned */
 	bool paused;
 	bool was_full;      /* when it was paused */
 };
@@ -37,9 +38,6 @@ struct partition *partition_new(int32_t number);
 
 /* No longer ours, and no longer touched by the caller: freed when nothing of it is in hand. NULL is allowed. */
 void partition_let_go(struct partition *partition);
-
-/* Whether a record of it has come since it was assigned. */
-bool partition_is_read(const struct partition *partition);
 
 /* Whether the next record would be more than `most` past the committed offset. */
 bool partition_is_full(const struct partition *partition, int64_t most);

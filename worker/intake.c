@@ -33,10 +33,10 @@
 /* Records handed to the queue at a time. */
 #define BATCH_MAX 256
 
-/* Records of paused partitions that may wait for room before nothing more is polled. Pausing leaves a few at most. */
+/* Records of paused partitions that may wait for room before nothing more is polled. Pausing leaves a few at most, and a partition that comes is paused at its first record. */
 #define SPARES_MAX 1024
 
-/* A record that came although its partition was paused. */
+/* A record that came although its partition was, or was to be, paused. */
 struct spare {
 	rd_kafka_message_t *record;
 	struct spare *next, *previous;
@@ -275,6 +275,8 @@ static enum status take_one(struct intake *intake, rd_kafka_message_t *record, s
 {
 	enum status status = record->err ? heed_error(intake, record, err) : E_OK;
 	struct partition *partition = record->err ? NULL : membership_find(intake->membership, record->partition);
+	if (partition)
+		membership_note_read(intake->membership, partition);
 	if (!partition || intake->stopped)
 		rd_kafka_message_destroy(record);
 	else if (partition->spares > 0 || !has_room(intake, partition))
@@ -309,7 +311,7 @@ static void take_spares(struct intake *intake)
 	}
 }
 
-/* With all partitions paused, or leaving, only news of the group can come, which must not wait for room. */
+/* With all partitions paused, or leaving, only news of the group can come, which must not wait for room, and one record of each partition that was not read yet. */
 static bool may_poll(const struct intake *intake)
 {
 	if (intake->spare_count >= SPARES_MAX)

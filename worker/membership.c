@@ -70,6 +70,7 @@ struct partition *membership_begin_again(struct membership *membership, struct p
 	size_t spares = partition->spares;
 	let_go(membership, partition);
 	partition = add_partition(membership, number);
+	partition->read = true;
 	partition->paused = paused;
 	partition->spares = spares;
 	return partition;
@@ -97,13 +98,13 @@ bool membership_holds(const struct membership *membership, const rd_kafka_topic_
 
 /*
  * librdkafka (2.0 at least) numbers what is to be done with a partition before it queues it, and drops what comes to its turn behind a higher number. What an application's
- * thread asks for while the client's own thread is starting a partition may so cancel the start: the partition stays assigned and is never read. Hence nothing is asked for
- * between the assignment and the first record, and what was paused is resumed before it is given back, when nothing is started, not when it comes again.
+ * thread asks for while the client's own thread is starting a partition may so cancel the start: the partition stays assigned and is never read. Hence none is paused or resumed
+ * between its assignment and its first record, and what was paused is resumed before it is given back, when a start that is cancelled does not matter, not when it comes again.
  */
 
 static bool is_to_pause(const struct membership *membership, const struct partition *partition)
 {
-	return !partition->paused && partition_is_read(partition) && (membership->all_paused || partition_is_full(partition, WORKER_AHEAD_MAX));
+	return !partition->paused && partition->read && (membership->all_paused || partition_is_full(partition, WORKER_AHEAD_MAX));
 }
 
 static bool is_to_resume(const struct membership *membership, const struct partition *partition)
@@ -160,6 +161,15 @@ void membership_resume(struct membership *membership)
 		log_debug("resumed partitions", "count", LOG_INT(list->cnt));
 	}
 	rd_kafka_topic_partition_list_destroy(list);
+}
+
+void membership_note_read(struct membership *membership, struct partition *partition)
+{
+	if (partition->read)
+		return;
+	partition->read = true;
+	if (membership->all_paused)
+		membership_pause(membership);
 }
 
 /* ---- what the group gives and takes ---- */

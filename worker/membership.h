@@ -74,7 +74,10 @@ void membership_want_all_paused(struct membership *membership, bool all);
 /* Whether all are to be paused. */
 bool membership_is_all_paused(const struct membership *membership);
 
-/* Pauses those that are to be and of which a record has come: call it again when one has. */
+/* A record of the partition has come: before that it is not paused. */
+void membership_note_read(struct membership *membership, struct partition *partition);
+
+/* Pauses those that are to be and of which a record has come; the others when one comes. */
 void membership_pause(struct membership *membership);
 
 /* Resumes those that are not to be paused; one that was full when half of it is finished, so that it is not paused again at once. */

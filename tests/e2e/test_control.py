@@ -174,8 +174,8 @@ def test_what_was_ended_without_its_worker_is_tried_again_by_force(cell, kafka, 
     assert cell.wait(id, 60)["SUCCESS"] == 1
 
 
-def test_a_single_place_that_becomes_free_in_a_full_window_is_filled(cell, ledger):
-    """Places are gathered while tasks wait for them, but not for long."""
+def test_a_single_place_in_a_full_window_is_filled(cell, ledger):
+    """Places are gathered while tasks wait for them, but not for ever."""
     cell.database.query("update kser.queues set window_size = 320")
     cell.orchestrator()
     cell.wait_for_orchestrators(1)

@@ -2,10 +2,13 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from support.waiting import wait_until
+
+WINDOW_FREE = (Path(__file__).resolve().parents[2] / "sql" / "statements" / "window_free.sql").read_text()
 
 
 def positions(rows):
@@ -101,6 +104,12 @@ def test_window_counts_what_runs(engine):
     assert free() == {"": 1997}
     engine.rows("update kser.operations set held = true where id = %s", operations[0])
     assert free() == {"": 1998}
+
+
+def test_the_keeper_is_told_of_a_queue_that_is_new(engine):
+    engine.submit("x", [{"entrypoint": "a", "queue": "gpu"}])
+    told = [{r["queue"]: (r["free"], r["window_size"]) for r in engine.rows(WINDOW_FREE)} for _ in range(2)]
+    assert [one["gpu"] for one in told] == [(2000, 0), (2000, 2000)] and told[0][""] == (2000, 2000)
 
 
 def test_a_task_that_backs_off_holds_no_place(engine):

@@ -195,8 +195,7 @@ Test(membership, a_partition_is_paused_when_it_is_read, .init = setup, .fini = t
 	membership_want_all_paused(stage.membership, true);
 	membership_pause(stage.membership);
 	cr_assert_not(membership_find(stage.membership, 0)->paused, "the client may be starting it");
-	membership_find(stage.membership, 0)->first = 0;
-	membership_pause(stage.membership);
+	membership_note_read(stage.membership, membership_find(stage.membership, 0));
 	cr_assert(membership_find(stage.membership, 0)->paused);
 	cr_assert_not(membership_find(stage.membership, 1)->paused);
 }
@@ -211,7 +210,7 @@ Test(membership, what_was_paused_is_read_when_it_comes_again, .init = setup, .fi
 	open_membership(WAIT_MS);
 	renew_until(is_assigned);
 	for (int partition = 0; partition < 2; partition++)
-		membership_find(stage.membership, partition)->first = 0;
+		membership_note_read(stage.membership, membership_find(stage.membership, partition));
 	membership_want_all_paused(stage.membership, true);
 	membership_pause(stage.membership);
 	membership_want_all_paused(stage.membership, false);
