@@ -29,8 +29,8 @@ struct stage {
 
 static struct stage stage;
 static atomic_bool slow_to_start;
+static int records[2]; /* read, by partition */
 static struct property not_known = {.name = (char[]){"no.such.property"}, .value = (char[]){"1"}};
-
 static struct property tells_of_partitions = {.name = (char[]){"debug"}, .value = (char[]){"topic"}};
 
 void __wrap_log_event(enum log_level level, const char *message, ...);
@@ -97,8 +97,6 @@ static void teardown(void)
 	close(stage.setup.wake_fd);
 	rd_kafka_destroy(stage.owner);
 }
-
-static int records[2]; /* read, by partition */
 
 /* Renews whenever it is due, until `done` says so. */
 static void renew_until(bool (*done)(void))
